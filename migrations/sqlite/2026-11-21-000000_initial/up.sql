@@ -1,0 +1,297 @@
+-- Times are milliseconds since 1970 UTC (`*_ms`), durations seconds (`*_secs`); lists and settings are JSON text.
+-- Foreign keys refuse a deletion while something uses the row; what belongs to a row goes with it.
+
+CREATE TABLE secrets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    key_id TEXT NOT NULL,
+    nonce BLOB NOT NULL,
+    ciphertext BLOB NOT NULL,
+    updated_ms BIGINT NOT NULL
+);
+
+CREATE TABLE ssh_profiles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    login TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    private_key_file TEXT,
+    private_key_secret BIGINT REFERENCES secrets (id),
+    host_keys TEXT NOT NULL,
+    known_hosts_file TEXT,
+    known_hosts TEXT,
+    updated_ms BIGINT NOT NULL
+);
+
+CREATE TABLE jvm_profiles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    port INTEGER,
+    url TEXT,
+    login TEXT,
+    password_env TEXT,
+    password_secret BIGINT REFERENCES secrets (id),
+    tls BOOLEAN NOT NULL,
+    ca_file TEXT,
+    updated_ms BIGINT NOT NULL
+);
+
+CREATE TABLE ec2_profiles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    region TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    instance_type TEXT NOT NULL,
+    key_name TEXT,
+    security_groups TEXT NOT NULL,
+    subnet_id TEXT,
+    user_data TEXT,
+    load_balancer TEXT,
+    target_group_arn TEXT,
+    endpoint_url TEXT,
+    address_from TEXT NOT NULL,
+    wait_for TEXT NOT NULL,
+    updated_ms BIGINT NOT NULL
+);
+
+CREATE TABLE clusters (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    min_nodes INTEGER NOT NULL,
+    max_nodes INTEGER,
+    updated_ms BIGINT NOT NULL
+);
+
+CREATE TABLE nodes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    cluster_id BIGINT NOT NULL REFERENCES clusters (id),
+    address TEXT NOT NULL,
+    ssh_profile_id BIGINT REFERENCES ssh_profiles (id),
+    ec2_profile_id BIGINT REFERENCES ec2_profiles (id),
+    instance_id TEXT,
+    state TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL
+);
+CREATE INDEX nodes_by_cluster ON nodes (cluster_id);
+
+CREATE TABLE node_jvm_profiles (
+    node_id BIGINT NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+    jvm_profile_id BIGINT NOT NULL REFERENCES jvm_profiles (id),
+    position INTEGER NOT NULL,
+    PRIMARY KEY (node_id, jvm_profile_id)
+);
+
+CREATE TABLE counters (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    comparison TEXT NOT NULL,
+    threshold DOUBLE NOT NULL,
+    unit TEXT,
+    every_secs BIGINT,
+    timeout_secs BIGINT NOT NULL,
+    missing TEXT NOT NULL,
+    updated_ms BIGINT NOT NULL
+);
+
+CREATE TABLE actions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    timeout_secs BIGINT,
+    updated_ms BIGINT NOT NULL
+);
+
+CREATE TABLE triggers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    cluster_id BIGINT NOT NULL REFERENCES clusters (id),
+    timing_secs BIGINT,
+    when_rule TEXT NOT NULL,
+    when_percent INTEGER,
+    cooldown_secs BIGINT NOT NULL,
+    quorum_percent INTEGER NOT NULL,
+    mode TEXT NOT NULL,
+    enabled BOOLEAN NOT NULL,
+    on_failure TEXT,
+    last_fired_ms BIGINT,
+    updated_ms BIGINT NOT NULL
+);
+
+CREATE TABLE trigger_counters (
+    trigger_id BIGINT NOT NULL REFERENCES triggers (id) ON DELETE CASCADE,
+    counter_id BIGINT NOT NULL REFERENCES counters (id),
+    position INTEGER NOT NULL,
+    PRIMARY KEY (trigger_id, counter_id)
+);
+
+CREATE TABLE steps (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    trigger_id BIGINT NOT NULL REFERENCES triggers (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    action_id BIGINT NOT NULL REFERENCES actions (id),
+    target TEXT NOT NULL,
+    depends_on TEXT,
+    UNIQUE (trigger_id, position),
+    UNIQUE (trigger_id, name)
+);
+
+-- A run keeps the names and frozen settings it started with, so that it outlives its trigger.
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    trigger_id BIGINT REFERENCES triggers (id) ON DELETE SET NULL,
+    trigger_name TEXT,
+    cluster_id BIGINT REFERENCES clusters (id) ON DELETE SET NULL,
+    cluster_name TEXT,
+    origin TEXT NOT NULL,
+    requested_by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    state TEXT NOT NULL,
+    on_failure TEXT NOT NULL,
+    capacity_change INTEGER NOT NULL,
+    claimed_by TEXT,
+    claimed_until_ms BIGINT,
+    cancel_requested_by TEXT,
+    created_ms BIGINT NOT NULL,
+    started_ms BIGINT,
+    finished_ms BIGINT
+);
+CREATE INDEX runs_by_state ON runs (state);
+CREATE INDEX runs_by_trigger ON runs (trigger_id, id);
+CREATE INDEX runs_by_cluster ON runs (cluster_id, id);
+
+-- The journal: a row is written before its effect (started, with its token) and after it (outcome, output).
+CREATE TABLE step_runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    run_id BIGINT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    action_name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    target TEXT NOT NULL,
+    target_name TEXT,
+    depends_on TEXT NOT NULL,
+    timeout_secs BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    token TEXT,
+    attempt INTEGER NOT NULL,
+    outputs TEXT NOT NULL,
+    report TEXT NOT NULL,
+    error TEXT,
+    started_ms BIGINT,
+    finished_ms BIGINT,
+    UNIQUE (run_id, position)
+);
+
+CREATE TABLE run_events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    run_id BIGINT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    step_run_id BIGINT,
+    at_ms BIGINT NOT NULL,
+    message TEXT NOT NULL
+);
+CREATE INDEX run_events_by_run ON run_events (run_id, id);
+
+CREATE TABLE decisions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    trigger_id BIGINT NOT NULL REFERENCES triggers (id) ON DELETE CASCADE,
+    outcome TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    first_ms BIGINT NOT NULL,
+    last_ms BIGINT NOT NULL,
+    count BIGINT NOT NULL,
+    run_id BIGINT REFERENCES runs (id) ON DELETE SET NULL
+);
+CREATE INDEX decisions_by_trigger ON decisions (trigger_id, id);
+CREATE INDEX decisions_by_last ON decisions (last_ms);
+
+CREATE TABLE holds (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    scope TEXT NOT NULL,
+    scope_name TEXT,
+    reason TEXT NOT NULL,
+    author TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT NOT NULL,
+    lifted_ms BIGINT,
+    lifted_by TEXT
+);
+
+CREATE TABLE users (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    password_hash TEXT NOT NULL,
+    role TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL
+);
+
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    token_hash TEXT NOT NULL UNIQUE,
+    user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT NOT NULL
+);
+
+CREATE TABLE api_tokens (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    token_hash TEXT NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT,
+    last_used_ms BIGINT
+);
+
+CREATE TABLE audit_events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    via TEXT NOT NULL,
+    verb TEXT NOT NULL,
+    object TEXT NOT NULL,
+    before TEXT,
+    after TEXT
+);
+
+CREATE TABLE host_keys (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    address TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    key_type TEXT NOT NULL,
+    key_base64 TEXT NOT NULL,
+    seen_ms BIGINT NOT NULL,
+    accepted_by TEXT,
+    UNIQUE (address, port, state)
+);
+
+-- The last outcome of every periodic task and the processes that run them, for the tasks page and for operators.
+CREATE TABLE tasks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    started_ms BIGINT,
+    finished_ms BIGINT,
+    succeeded BOOLEAN,
+    result TEXT NOT NULL,
+    skipped BIGINT NOT NULL
+);
+
+CREATE TABLE workers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    roles TEXT NOT NULL,
+    version TEXT NOT NULL,
+    started_ms BIGINT NOT NULL,
+    seen_ms BIGINT NOT NULL
+);

@@ -1,0 +1,1 @@
+//! (5) ACT: what an action kind is, and one file per kind.

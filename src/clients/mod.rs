@@ -1,0 +1,1 @@
+//! Thin wires to the outside: the only way out.

@@ -1,0 +1,1 @@
+//! Settings: one struct per concern, from a file and the environment.

@@ -1,0 +1,1 @@
+//! The fleet file: parse, validate, diff, apply, export.

@@ -1,0 +1,1 @@
+//! WHEN: periods, the queue and the workers that it wakes.

@@ -1,0 +1,3 @@
+//! The `headroom` binary: parses the command line, loads the configuration, calls `cli`.
+
+fn main() {}

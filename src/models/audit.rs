@@ -1,0 +1,48 @@
+//! A state change: who, when, what, before and after.
+
+use diesel::prelude::*;
+
+use crate::models::Via;
+use crate::schema::audit_events;
+
+/// A state change: who, when, what, before and after.
+#[derive(Debug, Clone, PartialEq, Queryable, Identifiable)]
+#[diesel(table_name = audit_events)]
+pub struct AuditEvent {
+    /// Row id.
+    pub id: i64,
+    /// When, ms.
+    pub at_ms: i64,
+    /// Who.
+    pub actor: String,
+    /// By which way.
+    pub via: Via,
+    /// What was done.
+    pub verb: String,
+    /// To what: `kind name`.
+    pub object: String,
+    /// State before, JSON; secrets as "changed".
+    pub before: Option<String>,
+    /// State after, JSON; secrets as "changed".
+    pub after: Option<String>,
+}
+
+/// What is written of a [`AuditEvent`].
+#[derive(Debug, Clone, PartialEq, Insertable, AsChangeset)]
+#[diesel(table_name = audit_events, treat_none_as_null = true)]
+pub struct NewAuditEvent {
+    /// See [`AuditEvent::at_ms`].
+    pub at_ms: i64,
+    /// See [`AuditEvent::actor`].
+    pub actor: String,
+    /// See [`AuditEvent::via`].
+    pub via: Via,
+    /// See [`AuditEvent::verb`].
+    pub verb: String,
+    /// See [`AuditEvent::object`].
+    pub object: String,
+    /// See [`AuditEvent::before`].
+    pub before: Option<String>,
+    /// See [`AuditEvent::after`].
+    pub after: Option<String>,
+}

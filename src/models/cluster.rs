@@ -1,0 +1,39 @@
+//! Nodes that do the same work.
+
+use diesel::prelude::*;
+
+use crate::models::ClusterId;
+use crate::models::named::named_queries;
+use crate::schema::clusters;
+
+/// Nodes that do the same work.
+#[derive(Debug, Clone, PartialEq, Queryable, Identifiable)]
+#[diesel(table_name = clusters)]
+pub struct Cluster {
+    /// Row id.
+    pub id: ClusterId,
+    /// Unique name.
+    pub name: String,
+    /// Never fewer nodes than this.
+    pub min_nodes: i32,
+    /// Never more nodes than this; none = no bound.
+    pub max_nodes: Option<i32>,
+    /// Last change, ms.
+    pub updated_ms: i64,
+}
+
+/// What is written of a [`Cluster`].
+#[derive(Debug, Clone, PartialEq, Insertable, AsChangeset)]
+#[diesel(table_name = clusters, treat_none_as_null = true)]
+pub struct NewCluster {
+    /// See [`Cluster::name`].
+    pub name: String,
+    /// See [`Cluster::min_nodes`].
+    pub min_nodes: i32,
+    /// See [`Cluster::max_nodes`].
+    pub max_nodes: Option<i32>,
+    /// See [`Cluster::updated_ms`].
+    pub updated_ms: i64,
+}
+
+named_queries!(Cluster, NewCluster, ClusterId, clusters, "cluster");

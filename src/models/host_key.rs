@@ -1,0 +1,48 @@
+//! A key that a host showed.
+
+use diesel::prelude::*;
+
+use crate::models::HostKeyState;
+use crate::schema::host_keys;
+
+/// A key that a host showed.
+#[derive(Debug, Clone, PartialEq, Queryable, Identifiable)]
+#[diesel(table_name = host_keys)]
+pub struct HostKey {
+    /// Row id.
+    pub id: i64,
+    /// The host as it is dialled.
+    pub address: String,
+    /// TCP port.
+    pub port: i32,
+    /// Whether it is trusted.
+    pub state: HostKeyState,
+    /// As in known_hosts: `ssh-ed25519`.
+    pub key_type: String,
+    /// The key blob, base64.
+    pub key_base64: String,
+    /// First shown at, ms.
+    pub seen_ms: i64,
+    /// Who accepted it; none = first use.
+    pub accepted_by: Option<String>,
+}
+
+/// What is written of a [`HostKey`].
+#[derive(Debug, Clone, PartialEq, Insertable, AsChangeset)]
+#[diesel(table_name = host_keys, treat_none_as_null = true)]
+pub struct NewHostKey {
+    /// See [`HostKey::address`].
+    pub address: String,
+    /// See [`HostKey::port`].
+    pub port: i32,
+    /// See [`HostKey::state`].
+    pub state: HostKeyState,
+    /// See [`HostKey::key_type`].
+    pub key_type: String,
+    /// See [`HostKey::key_base64`].
+    pub key_base64: String,
+    /// See [`HostKey::seen_ms`].
+    pub seen_ms: i64,
+    /// See [`HostKey::accepted_by`].
+    pub accepted_by: Option<String>,
+}

@@ -1,0 +1,28 @@
+//! Rows and their queries, one file per table. No HTTP, no action kinds, no templates.
+
+mod named;
+mod types;
+
+pub mod action;
+pub mod audit;
+pub mod cluster;
+pub mod counter;
+pub mod decision;
+pub mod ec2_profile;
+pub mod hold;
+pub mod host_key;
+pub mod jvm_profile;
+pub mod node;
+pub mod run;
+pub mod secret;
+pub mod session;
+pub mod ssh_profile;
+pub mod step;
+pub mod step_run;
+pub mod task;
+pub mod token;
+pub mod trigger;
+pub mod user;
+pub mod worker;
+
+pub use types::*;

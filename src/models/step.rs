@@ -1,0 +1,44 @@
+//! An action in a trigger.
+
+use diesel::prelude::*;
+
+use crate::models::{ActionId, StepId, StepTarget, TriggerId};
+use crate::schema::steps;
+
+/// An action in a trigger.
+#[derive(Debug, Clone, PartialEq, Queryable, Identifiable)]
+#[diesel(table_name = steps)]
+pub struct Step {
+    /// Row id.
+    pub id: StepId,
+    /// The trigger it belongs to.
+    pub trigger_id: TriggerId,
+    /// Its order, from 1.
+    pub position: i32,
+    /// Unique name.
+    pub name: String,
+    /// What it does.
+    pub action_id: ActionId,
+    /// What it acts on.
+    pub target: StepTarget,
+    /// Names of steps it waits for, JSON list; none = the one before it.
+    pub depends_on: Option<String>,
+}
+
+/// What is written of a [`Step`].
+#[derive(Debug, Clone, PartialEq, Insertable, AsChangeset)]
+#[diesel(table_name = steps, treat_none_as_null = true)]
+pub struct NewStep {
+    /// See [`Step::trigger_id`].
+    pub trigger_id: TriggerId,
+    /// See [`Step::position`].
+    pub position: i32,
+    /// See [`Step::name`].
+    pub name: String,
+    /// See [`Step::action_id`].
+    pub action_id: ActionId,
+    /// See [`Step::target`].
+    pub target: StepTarget,
+    /// See [`Step::depends_on`].
+    pub depends_on: Option<String>,
+}

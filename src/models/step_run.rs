@@ -1,0 +1,92 @@
+//! One step of a run: the journal.
+
+use diesel::prelude::*;
+
+use crate::models::{RunId, StepRunId, StepState, StepTarget};
+use crate::schema::step_runs;
+
+/// One step of a run: the journal.
+#[derive(Debug, Clone, PartialEq, Queryable, Identifiable)]
+#[diesel(table_name = step_runs)]
+pub struct StepRun {
+    /// Row id.
+    pub id: StepRunId,
+    /// Its run.
+    pub run_id: RunId,
+    /// Its order, from 1.
+    pub position: i32,
+    /// Unique name.
+    pub name: String,
+    /// The action's name when the run began.
+    pub action_name: String,
+    /// The action kind's name.
+    pub kind: String,
+    /// The action's settings when the run began, JSON.
+    pub settings: String,
+    /// What it acts on.
+    pub target: StepTarget,
+    /// The cluster or node it was resolved to.
+    pub target_name: Option<String>,
+    /// Positions of the steps it waits for, JSON list.
+    pub depends_on: String,
+    /// Time limit of the effect.
+    pub timeout_secs: i64,
+    /// Where it is.
+    pub state: StepState,
+    /// Idempotency token of the present attempt.
+    pub token: Option<String>,
+    /// How often its effect was begun.
+    pub attempt: i32,
+    /// Named outputs, JSON object.
+    pub outputs: String,
+    /// What came back, per host, JSON; bounded.
+    pub report: String,
+    /// Why it failed, for a person.
+    pub error: Option<String>,
+    /// Effect begun at, ms.
+    pub started_ms: Option<i64>,
+    /// Effect over at, ms.
+    pub finished_ms: Option<i64>,
+}
+
+/// What is written of a [`StepRun`].
+#[derive(Debug, Clone, PartialEq, Insertable, AsChangeset)]
+#[diesel(table_name = step_runs, treat_none_as_null = true)]
+pub struct NewStepRun {
+    /// See [`StepRun::run_id`].
+    pub run_id: RunId,
+    /// See [`StepRun::position`].
+    pub position: i32,
+    /// See [`StepRun::name`].
+    pub name: String,
+    /// See [`StepRun::action_name`].
+    pub action_name: String,
+    /// See [`StepRun::kind`].
+    pub kind: String,
+    /// See [`StepRun::settings`].
+    pub settings: String,
+    /// See [`StepRun::target`].
+    pub target: StepTarget,
+    /// See [`StepRun::target_name`].
+    pub target_name: Option<String>,
+    /// See [`StepRun::depends_on`].
+    pub depends_on: String,
+    /// See [`StepRun::timeout_secs`].
+    pub timeout_secs: i64,
+    /// See [`StepRun::state`].
+    pub state: StepState,
+    /// See [`StepRun::token`].
+    pub token: Option<String>,
+    /// See [`StepRun::attempt`].
+    pub attempt: i32,
+    /// See [`StepRun::outputs`].
+    pub outputs: String,
+    /// See [`StepRun::report`].
+    pub report: String,
+    /// See [`StepRun::error`].
+    pub error: Option<String>,
+    /// See [`StepRun::started_ms`].
+    pub started_ms: Option<i64>,
+    /// See [`StepRun::finished_ms`].
+    pub finished_ms: Option<i64>,
+}

@@ -1,0 +1,1 @@
+//! (2) KEEP: series, samples and breaches in the embedded store or in Redis.

@@ -1,0 +1,8 @@
+//! The one integration test binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that panics has failed, with its place"
+)]

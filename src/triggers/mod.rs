@@ -1,0 +1,1 @@
+//! (3) DECIDE: pure rules, gates and decisions; `evaluate` alone touches the world.

@@ -1,0 +1,1 @@
+//! Secrets at rest; the only place that decrypts.
