@@ -3,6 +3,5 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    missing_docs,
     reason = "a test that panics has failed, with its place"
 )]
