@@ -2,6 +2,8 @@
 
 use diesel::prelude::*;
 
+use crate::db::Connection;
+use crate::error::Result;
 use crate::models::Via;
 use crate::schema::audit_events;
 
@@ -45,4 +47,17 @@ pub struct NewAuditEvent {
     pub before: Option<String>,
     /// See [`AuditEvent::after`].
     pub after: Option<String>,
+}
+
+impl AuditEvent {
+    /// Writes down a change, in the transaction that makes it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn record(conn: &mut Connection, event: &NewAuditEvent) -> Result<()> {
+        diesel::insert_into(audit_events::table)
+            .values(event)
+            .execute(conn)?;
+        Ok(())
+    }
 }

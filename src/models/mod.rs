@@ -23,6 +23,7 @@ pub mod task;
 pub mod token;
 pub mod trigger;
 pub mod user;
+pub mod uses;
 pub mod worker;
 
 pub use types::*;

@@ -2,6 +2,8 @@
 
 use diesel::prelude::*;
 
+use crate::db::Connection;
+use crate::error::Result;
 use crate::models::SecretId;
 use crate::models::named::named_queries;
 use crate::schema::secrets;
@@ -41,3 +43,16 @@ pub struct NewSecret {
 }
 
 named_queries!(Secret, NewSecret, SecretId, secrets, "secret");
+
+impl Secret {
+    /// What secrets there are, without their contents.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn names(conn: &mut Connection) -> Result<Vec<(SecretId, String)>> {
+        Ok(secrets::table
+            .order(secrets::name)
+            .select((secrets::id, secrets::name))
+            .load(conn)?)
+    }
+}

@@ -2,6 +2,8 @@
 
 use diesel::prelude::*;
 
+use crate::db::Connection;
+use crate::error::Result;
 use crate::models::{ActionId, StepId, StepTarget, TriggerId};
 use crate::schema::steps;
 
@@ -41,4 +43,41 @@ pub struct NewStep {
     pub target: StepTarget,
     /// See [`Step::depends_on`].
     pub depends_on: Option<String>,
+}
+
+impl Step {
+    /// Every step, by trigger and order.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn all(conn: &mut Connection) -> Result<Vec<Self>> {
+        Ok(steps::table
+            .order((steps::trigger_id, steps::position))
+            .load(conn)?)
+    }
+
+    /// The steps of a trigger, in their order.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn of_trigger(conn: &mut Connection, trigger: TriggerId) -> Result<Vec<Self>> {
+        Ok(steps::table
+            .filter(steps::trigger_id.eq(trigger))
+            .order(steps::position)
+            .load(conn)?)
+    }
+
+    /// Replaces the steps of a trigger. Runs keep their own copies, so nothing refers to the old rows.
+    ///
+    /// # Errors
+    /// An action does not exist, a name comes twice, or the database fails.
+    pub fn replace_all(conn: &mut Connection, trigger: TriggerId, new: &[NewStep]) -> Result<()> {
+        diesel::delete(steps::table.filter(steps::trigger_id.eq(trigger))).execute(conn)?;
+        for step in new {
+            diesel::insert_into(steps::table)
+                .values(step)
+                .execute(conn)?;
+        }
+        Ok(())
+    }
 }

@@ -2,9 +2,11 @@
 
 use diesel::prelude::*;
 
+use crate::db::Connection;
+use crate::error::Result;
 use crate::models::named::named_queries;
-use crate::models::{ClusterId, Mode, OnFailure, TriggerId, When};
-use crate::schema::triggers;
+use crate::models::{ClusterId, CounterId, Mode, OnFailure, TriggerId, When};
+use crate::schema::{trigger_counters, triggers};
 
 /// Counters of a cluster, a timing and ordered steps.
 #[derive(Debug, Clone, PartialEq, Queryable, Identifiable)]
@@ -67,3 +69,37 @@ pub struct NewTrigger {
 }
 
 named_queries!(Trigger, NewTrigger, TriggerId, triggers, "trigger");
+
+/// The counters of every trigger, by trigger and position.
+///
+/// # Errors
+/// The database fails.
+pub fn counters_of_triggers(conn: &mut Connection) -> Result<Vec<(TriggerId, CounterId)>> {
+    Ok(trigger_counters::table
+        .order((trigger_counters::trigger_id, trigger_counters::position))
+        .select((trigger_counters::trigger_id, trigger_counters::counter_id))
+        .load(conn)?)
+}
+
+/// Replaces the counters of a trigger.
+///
+/// # Errors
+/// A counter does not exist or comes twice, or the database fails.
+pub fn set_counters(
+    conn: &mut Connection,
+    trigger: TriggerId,
+    counters: &[CounterId],
+) -> Result<()> {
+    diesel::delete(trigger_counters::table.filter(trigger_counters::trigger_id.eq(trigger)))
+        .execute(conn)?;
+    for (position, counter) in (1_i32..).zip(counters) {
+        diesel::insert_into(trigger_counters::table)
+            .values((
+                trigger_counters::trigger_id.eq(trigger),
+                trigger_counters::counter_id.eq(counter),
+                trigger_counters::position.eq(position),
+            ))
+            .execute(conn)?;
+    }
+    Ok(())
+}
