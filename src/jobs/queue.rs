@@ -1,0 +1,261 @@
+//! The queue that wakes workers: apalis on a SQLite file of its own, or on Redis.
+//!
+//! A message carries a run's id, never data. The run's row is the truth: a message that is lost is made good by the sweep,
+//! one that is delivered twice finds the run claimed.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apalis::prelude::{BackendExt as _, Data, Strategy, TaskSink as _, WorkerBuilder, WorkerError};
+use apalis_core::backend::Vacuum as _;
+use apalis_redis::RedisStorage;
+use apalis_sqlite::SqliteStorage;
+use futures::channel::mpsc::{Receiver, Sender, channel};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryFutureExt as _};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::jobs::supervise::Stop;
+use crate::models::RunId;
+
+/// How often a worker looks for messages of other processes; its own process rings the bell.
+const SQLITE_POLL: Duration = Duration::from_secs(1);
+/// As [`SQLITE_POLL`]; Redis is there for several processes, so it is asked more often.
+const REDIS_POLL: Duration = Duration::from_millis(100);
+/// A call to Redis that takes longer has failed.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a message says: look at this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wake {
+    /// The run to look at.
+    pub run: RunId,
+}
+
+/// What a worker does with a message; it must return at once.
+#[derive(Clone)]
+pub struct Handler(Arc<dyn Fn(RunId) + Send + Sync>);
+
+impl Handler {
+    /// A handler that calls `work`.
+    pub fn new(work: impl Fn(RunId) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(work))
+    }
+
+    fn call(&self, run: RunId) {
+        (self.0)(run);
+    }
+}
+
+/// The queue; cheap to clone.
+#[derive(Clone)]
+pub struct Queue {
+    storage: Storage,
+    bells: Arc<Mutex<Vec<Sender<()>>>>,
+}
+
+#[derive(Clone)]
+enum Storage {
+    Sqlite(SqliteStorage<Wake>),
+    Redis(RedisStorage<Wake>),
+}
+
+impl Queue {
+    /// Opens the queue in a SQLite file.
+    ///
+    /// # Errors
+    /// The file cannot be opened or written.
+    pub async fn sqlite(path: &Path) -> Result<Self> {
+        let url = format!("sqlite://{}?mode=rwc", path.display());
+        let upstream = |cause: &dyn std::fmt::Display| Error::Upstream {
+            what: format!("could not open the queue {}: {cause}", path.display()),
+            retryable: true,
+        };
+        let pool = apalis_sqlite::SqlitePool::connect(&url)
+            .await
+            .map_err(|cause| upstream(&cause))?;
+        SqliteStorage::setup(&pool)
+            .await
+            .map_err(|cause| upstream(&cause))?;
+        let config = apalis_sqlite::Config::default().queue("runs");
+        Ok(Self::new(Storage::Sqlite(
+            SqliteStorage::new(&pool).with_config(config),
+        )))
+    }
+
+    /// Opens the queue on a Redis server; its keys begin with `prefix`.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn redis(url: &str, prefix: &str) -> Result<Self> {
+        // The URL may hold a password, so the message does not repeat it.
+        let upstream = |cause: &dyn std::fmt::Display| Error::Upstream {
+            what: format!("could not open the queue on Redis (REDIS_URL): {cause}"),
+            retryable: true,
+        };
+        let conn = tokio::time::timeout(REDIS_TIMEOUT, apalis_redis::connect(url))
+            .await
+            .map_err(|_| upstream(&"no answer within 5 s"))?
+            .map_err(|cause| upstream(&cause))?;
+        let config = apalis_redis::Config::default().queue(format!("{prefix}queue:runs"));
+        Ok(Self::new(Storage::Redis(
+            RedisStorage::new(conn).with_config(config),
+        )))
+    }
+
+    fn new(storage: Storage) -> Self {
+        Self {
+            storage,
+            bells: Arc::default(),
+        }
+    }
+
+    /// Wakes a worker, here or in another process, to look at a run.
+    ///
+    /// # Errors
+    /// The message could not be stored; the sweep will find the run all the same.
+    pub async fn wake(&self, run: RunId) -> Result<()> {
+        let failed = |cause: &dyn std::fmt::Display| Error::Upstream {
+            what: format!("could not queue the wake-up of run {run}: {cause}"),
+            retryable: true,
+        };
+        match self.storage.clone() {
+            Storage::Sqlite(mut storage) => storage
+                .push(Wake { run })
+                .await
+                .map_err(|cause| failed(&cause))?,
+            Storage::Redis(mut storage) => {
+                tokio::time::timeout(REDIS_TIMEOUT, storage.push(Wake { run }))
+                    .await
+                    .map_err(|_| failed(&"Redis did not answer within 5 s"))?
+                    .map_err(|cause| failed(&cause))?;
+            }
+        }
+        self.ring();
+        Ok(())
+    }
+
+    /// Hands messages to `handler` until `worker` is told to stop.
+    ///
+    /// # Errors
+    /// The storage failed; the caller starts again.
+    pub fn work(
+        &self,
+        name: String,
+        handler: Handler,
+        stop: Stop,
+    ) -> BoxFuture<'static, Result<()>> {
+        let bell = self.bell();
+        let stopped = async move {
+            stop.given().await;
+            Ok::<(), std::io::Error>(())
+        };
+        // Two storages are two worker types; apalis has no name for what they share.
+        macro_rules! run {
+            ($storage:expr, $poll:expr) => {{
+                let backend = $storage.poll_with_strategy(strategy(bell, $poll));
+                let worker = WorkerBuilder::new(name)
+                    .backend(backend)
+                    .data(handler)
+                    .build(deliver);
+                worker.run_until(stopped).map_err(storage_failed).boxed()
+            }};
+        }
+        match self.storage.clone() {
+            Storage::Sqlite(storage) => run!(storage, SQLITE_POLL),
+            Storage::Redis(storage) => run!(storage, REDIS_POLL),
+        }
+    }
+
+    /// Drops messages that were delivered.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn prune(&self) -> Result<()> {
+        let failed = |cause: &dyn std::fmt::Display| Error::Upstream {
+            what: format!("could not clear delivered messages from the queue: {cause}"),
+            retryable: true,
+        };
+        // The number that apalis gives back counts rows twice on SQLite, so it is not used.
+        match self.storage.clone() {
+            Storage::Sqlite(mut storage) => storage
+                .vacuum()
+                .await
+                .map(drop)
+                .map_err(|cause| failed(&cause)),
+            Storage::Redis(mut storage) => storage
+                .vacuum()
+                .await
+                .map(drop)
+                .map_err(|cause| failed(&cause)),
+        }
+    }
+
+    fn bell(&self) -> Receiver<()> {
+        let (sender, receiver) = channel(1);
+        self.bells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(sender);
+        receiver
+    }
+
+    fn ring(&self) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        // A full bell is ringing already; one whose worker ended is dropped.
+        bells.retain_mut(|bell| bell.try_send(()).map_or_else(|e| e.is_full(), |()| true));
+    }
+}
+
+fn strategy(bell: Receiver<()>, poll: Duration) -> Strategy {
+    Strategy::new().stream(bell).interval(poll)
+}
+
+fn storage_failed(cause: WorkerError) -> Error {
+    Error::Upstream {
+        what: format!("the queue failed: {cause}"),
+        retryable: true,
+    }
+}
+
+async fn deliver(message: Wake, handler: Data<Handler>) {
+    handler.call(message.run);
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::jobs::supervise::stop_signal;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_message_reaches_a_worker_at_once_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = Queue::sqlite(&folder.path().join("queue.db"))
+            .await
+            .unwrap();
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let (stopper, stop) = stop_signal();
+        let handler = Handler::new(move |run| sender.send(run).unwrap());
+        let worker = tokio::spawn(queue.work("test".into(), handler, stop));
+        for id in 1..=3 {
+            let before = std::time::Instant::now();
+            queue.wake(RunId(id)).await.unwrap();
+            assert_eq!(receiver.recv().await, Some(RunId(id)));
+            if id > 1 {
+                assert!(
+                    before.elapsed() < SQLITE_POLL,
+                    "the bell wakes it before the next poll: {:?}",
+                    before.elapsed()
+                );
+            }
+        }
+        stopper.stop();
+        worker.await.unwrap().unwrap();
+        assert!(receiver.recv().await.is_none(), "no message came twice");
+        queue.prune().await.unwrap();
+    }
+}
