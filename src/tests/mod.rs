@@ -5,3 +5,7 @@
     clippy::indexing_slicing,
     reason = "a test that panics has failed, with its place"
 )]
+
+mod architecture;
+mod migrations;
+mod support;

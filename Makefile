@@ -1,0 +1,29 @@
+# `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help run test bench build setup audit
+env = . scripts/env.sh &&
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: ## build and serve on http://127.0.0.1:8080 with ./data (an empty one gets an example)
+	@scripts/setup run
+	@$(env) cargo run --locked -- serve
+
+test: ## everything that must hold: format, lints, documentation, licences, all tests with real servers
+	@.ci/run
+
+bench: ## measure side by side with the alternatives; writes bench/results/
+	@scripts/setup bench
+	@bench/run
+
+build: ## the optimised binary; prints where it is
+	@scripts/setup run
+	@$(env) cargo build --locked --release && ls -lh "$$CARGO_TARGET_DIR/release/headroom"
+
+setup: ## install what tests and benchmarks need (lists it and asks first)
+	@scripts/setup all
+
+audit: ## known vulnerabilities in the crates used (asks the advisory database over the network)
+	@scripts/setup test
+	@$(env) cargo deny check advisories

@@ -1,0 +1,7 @@
+//! What tests share: real servers on free loopback ports in temp folders, stopped by pid; and waiting for events instead of sleeping.
+
+pub mod ports;
+pub mod postgres;
+pub mod source;
+pub mod tools;
+pub mod wait;
