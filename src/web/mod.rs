@@ -1,1 +1,3 @@
 //! SHOW: pages and API.
+
+pub mod view;
