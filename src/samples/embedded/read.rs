@@ -1,0 +1,154 @@
+//! What is asked of the file; blocking, each call inside one read transaction.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+
+use super::tables::{BATCH, Result, chunks, ids_of, number, series, slots_between};
+use crate::samples::chunk::{self, Place};
+use crate::samples::{Breach, ReadingFault, Sample, SeriesKey, SeriesState};
+
+#[derive(Queryable)]
+struct SeriesRow {
+    _id: i64,
+    key: String,
+    tick_ms: i64,
+    measured_ms: i64,
+    took_ms: i64,
+    last_ms: Option<i64>,
+    last_value: Option<f64>,
+    breach_since_ms: Option<i64>,
+    breach_count: Option<i64>,
+    breach_last_ms: Option<i64>,
+    fault: Option<String>,
+}
+
+impl From<SeriesRow> for SeriesState {
+    fn from(row: SeriesRow) -> Self {
+        let tick_ms = row.tick_ms;
+        let breach = row
+            .breach_since_ms
+            .zip(row.breach_count)
+            .zip(row.breach_last_ms);
+        Self {
+            last: row
+                .last_ms
+                .zip(row.last_value)
+                .map(|(tick_ms, value)| Sample { tick_ms, value }),
+            breach: breach.map(|((since_ms, count), last_ms)| Breach {
+                since_ms,
+                count: u32::try_from(count).unwrap_or(u32::MAX),
+                last_ms,
+            }),
+            error: row.fault.map(|message| ReadingFault { tick_ms, message }),
+            measured_ms: row.measured_ms,
+            took_ms: row.took_ms,
+            tick_ms,
+        }
+    }
+}
+
+/// See [`crate::samples::Store::states`].
+pub(super) fn states(
+    conn: &mut SqliteConnection,
+    keys: &[SeriesKey],
+) -> Result<Vec<Option<SeriesState>>> {
+    let mut states = Vec::with_capacity(keys.len());
+    for keys in keys.chunks(BATCH) {
+        let names: Vec<String> = keys.iter().map(SeriesKey::to_string).collect();
+        let rows = series::table
+            .filter(series::key.eq_any(&names))
+            .load::<SeriesRow>(conn)?;
+        let mut found: HashMap<String, SeriesState> = rows
+            .into_iter()
+            .map(|mut row| (std::mem::take(&mut row.key), row.into()))
+            .collect();
+        // Cloned, not taken: nothing says that a caller asks for a series only once.
+        states.extend(names.iter().map(|name| found.get_mut(name).cloned()));
+    }
+    Ok(states)
+}
+
+/// See [`crate::samples::Store::range`].
+pub(super) fn range(
+    conn: &mut SqliteConnection,
+    keys: &[SeriesKey],
+    from_ms: i64,
+    to_ms: i64,
+) -> Result<Vec<Vec<Sample>>> {
+    let slots = slots_between(conn, Place::of(from_ms).slot, Place::of(to_ms).slot)?;
+    let ids = ids_of(conn, keys)?;
+    let mut samples: HashMap<i64, Vec<Sample>> = HashMap::new();
+    let all: Vec<i64> = ids.values().copied().collect();
+    for ids in all.chunks(BATCH) {
+        for slots in slots.chunks(BATCH) {
+            let rows = chunks::table
+                .filter(chunks::slot.eq_any(slots))
+                .filter(chunks::series_id.eq_any(ids))
+                .order(chunks::slot)
+                .load::<(i64, i64, Vec<u8>)>(conn)?;
+            for (slot, id, data) in rows {
+                let wanted = chunk::samples(slot, &data)
+                    .filter(|sample| (from_ms..=to_ms).contains(&sample.tick_ms));
+                samples.entry(id).or_default().extend(wanted);
+            }
+        }
+    }
+    let of_key = |key| samples.get(ids.get(key)?).cloned();
+    Ok(keys
+        .iter()
+        .map(|key| of_key(key).unwrap_or_default())
+        .collect())
+}
+
+/// See [`crate::samples::Store::first_after`].
+pub(super) fn first_after(
+    conn: &mut SqliteConnection,
+    after: &[(SeriesKey, i64)],
+) -> Result<Vec<Option<i64>>> {
+    let keys: Vec<SeriesKey> = after.iter().map(|(key, _)| *key).collect();
+    let ids = ids_of(conn, &keys)?;
+    let earliest = after.iter().map(|(_, after_ms)| *after_ms).min();
+    let from = Place::of(earliest.unwrap_or(i64::MAX)).slot;
+    let slots = slots_between(conn, from, i64::MAX)?;
+    after
+        .iter()
+        .map(|(key, after_ms)| match ids.get(key) {
+            Some(id) => first_of_series(conn, *id, *after_ms, &slots),
+            None => Ok(None),
+        })
+        .collect()
+}
+
+fn first_of_series(
+    conn: &mut SqliteConnection,
+    id: i64,
+    after_ms: i64,
+    slots: &[i64],
+) -> Result<Option<i64>> {
+    let from = Place::of(after_ms).slot;
+    for slot in slots.iter().filter(|slot| **slot >= from) {
+        let data: Option<Vec<u8>> = chunks::table
+            .find((slot, id))
+            .select(chunks::data)
+            .first(conn)
+            .optional()?;
+        let first = chunk::samples(*slot, &data.unwrap_or_default())
+            .map(|sample| sample.tick_ms)
+            .find(|tick_ms| *tick_ms > after_ms);
+        if first.is_some() {
+            return Ok(first);
+        }
+    }
+    Ok(None)
+}
+
+/// See [`crate::samples::Store::ping`].
+pub(super) fn ping(conn: &mut SqliteConnection) -> Result<()> {
+    // From a table, so that a file that is something else does not pass.
+    number(
+        conn,
+        "SELECT count(*) AS number FROM (SELECT 1 FROM series LIMIT 1)",
+    )
+    .map(drop)
+}

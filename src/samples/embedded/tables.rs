@@ -1,0 +1,156 @@
+//! The file of the embedded store: its tables, its connections, and the look-ups that both sides need.
+//!
+//! `chunks` is ordered by time first: a tick then appends to a few neighbouring pages, where an order by series would touch a page for
+//! each series, and old chunks go a quarter of an hour at a time. The price is a look-up per series and quarter when reading.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use diesel::{ConnectionError, sql_query};
+
+use crate::samples::SeriesKey;
+
+/// How long a statement waits for another process that writes the file.
+const BUSY_TIMEOUT_MS: u32 = 2_000;
+/// How many values stand in one `IN (…)`.
+pub(super) const BATCH: usize = 500;
+/// The layout of the file, kept in its `user_version`.
+pub(super) const LAYOUT: i64 = 1;
+
+// AUTOINCREMENT: an id is never given twice, so a remembered id of a series that is gone finds nothing instead of another series.
+pub(super) const CREATE: &str = "
+    CREATE TABLE series (
+        id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+        key TEXT NOT NULL UNIQUE,
+        tick_ms BIGINT NOT NULL DEFAULT 0,
+        measured_ms BIGINT NOT NULL DEFAULT 0,
+        took_ms BIGINT NOT NULL DEFAULT 0,
+        last_ms BIGINT,
+        last_value DOUBLE,
+        breach_since_ms BIGINT,
+        breach_count BIGINT,
+        breach_last_ms BIGINT,
+        fault TEXT
+    );
+    CREATE TABLE chunks (
+        slot BIGINT NOT NULL,
+        series_id BIGINT NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (slot, series_id)
+    ) WITHOUT ROWID;
+    PRAGMA user_version = 1;";
+
+diesel::table! {
+    series (id) {
+        id -> BigInt,
+        key -> Text,
+        tick_ms -> BigInt,
+        measured_ms -> BigInt,
+        took_ms -> BigInt,
+        last_ms -> Nullable<BigInt>,
+        last_value -> Nullable<Double>,
+        breach_since_ms -> Nullable<BigInt>,
+        breach_count -> Nullable<BigInt>,
+        breach_last_ms -> Nullable<BigInt>,
+        fault -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    chunks (slot, series_id) {
+        slot -> BigInt,
+        series_id -> BigInt,
+        data -> Binary,
+    }
+}
+
+/// Why the file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// It could not be opened.
+    #[error("{0}")]
+    Open(#[from] ConnectionError),
+    /// A statement failed.
+    #[error("{0}")]
+    Query(#[from] diesel::result::Error),
+    /// A newer Headroom wrote it.
+    #[error(
+        "its layout is number {0} and this Headroom knows {LAYOUT}; start the newer Headroom, or move the file away"
+    )]
+    Layout(i64),
+}
+
+impl Failure {
+    /// Whether the same attempt may succeed later: a full disk or a lock passes, a file that is something else stays so.
+    pub fn passes(&self) -> bool {
+        let text = self.to_string();
+        !matches!(self, Self::Layout(_))
+            && !text.contains("not a database")
+            && !text.contains("malformed")
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, Failure>;
+
+/// A connection that is fit for use.
+pub(super) fn connect(path: &Path) -> Result<SqliteConnection> {
+    let mut conn = SqliteConnection::establish(&path.to_string_lossy())?;
+    // NORMAL: the file stays whole whatever happens, and only a power cut can cost the last ticks. The limit gives back what
+    // one large batch left in the log.
+    conn.batch_execute(&format!(
+        "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+         PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -8192;"
+    ))?;
+    Ok(conn)
+}
+
+/// The ids of the series that exist.
+pub(super) fn ids_of(
+    conn: &mut SqliteConnection,
+    keys: &[SeriesKey],
+) -> Result<HashMap<SeriesKey, i64>> {
+    let mut ids = HashMap::with_capacity(keys.len());
+    for keys in keys.chunks(BATCH) {
+        let names: Vec<String> = keys.iter().map(SeriesKey::to_string).collect();
+        let rows = series::table
+            .filter(series::key.eq_any(&names))
+            .select((series::key, series::id))
+            .load::<(String, i64)>(conn)?;
+        // A name that does not parse cannot have been asked for.
+        ids.extend(
+            rows.into_iter()
+                .filter_map(|(key, id)| Some((key.parse().ok()?, id))),
+        );
+    }
+    Ok(ids)
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = diesel::sql_types::Nullable<BigInt>)]
+    number: Option<i64>,
+}
+
+/// The one number of a query, named `number`.
+pub(super) fn number(conn: &mut SqliteConnection, query: &str) -> Result<Option<i64>> {
+    Ok(sql_query(query).get_result::<Number>(conn)?.number)
+}
+
+/// The quarters that have chunks at all, found by hopping from one to the next; a plain DISTINCT would visit every chunk.
+pub(super) fn slots_between(conn: &mut SqliteConnection, from: i64, to: i64) -> Result<Vec<i64>> {
+    let rows: Vec<Number> = sql_query(
+        "WITH RECURSIVE found (number) AS (
+            SELECT min(slot) FROM chunks WHERE slot >= ?1
+            UNION ALL
+            SELECT (SELECT min(slot) FROM chunks WHERE slot > number) FROM found WHERE number < ?2
+        )
+        SELECT number FROM found WHERE number <= ?2",
+    )
+    .bind::<BigInt, _>(from)
+    .bind::<BigInt, _>(to)
+    .load(conn)?;
+    Ok(rows.into_iter().filter_map(|row| row.number).collect())
+}

@@ -1,0 +1,183 @@
+//! What changes the file; blocking, on one connection.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::{insert_or_ignore_into, replace_into};
+
+use super::tables::{
+    BATCH, CREATE, Failure, LAYOUT, Result, chunks, connect, ids_of, number, series, slots_between,
+};
+use crate::samples::chunk::{self, Place};
+use crate::samples::{SeriesKey, Write};
+
+/// The one connection that writes, and the ids that it has seen.
+pub(super) struct Writer {
+    conn: SqliteConnection,
+    ids: HashMap<SeriesKey, i64>,
+}
+
+impl Writer {
+    /// Opens the file and makes its tables.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut conn = connect(path)?;
+        conn.immediate_transaction(|conn| {
+            match number(
+                conn,
+                "SELECT user_version AS number FROM pragma_user_version",
+            )? {
+                Some(LAYOUT) => Ok(()),
+                Some(0) => Ok(conn.batch_execute(CREATE)?),
+                other => Err(Failure::Layout(other.unwrap_or_default())),
+            }
+        })?;
+        Ok(Self {
+            conn,
+            ids: HashMap::new(),
+        })
+    }
+
+    /// Keeps a batch, all or nothing. After a failure the caller drops the writer: its ids may be of a transaction that never was.
+    pub fn write(&mut self, writes: &[Write]) -> Result<()> {
+        let Self { conn, ids } = self;
+        conn.immediate_transaction(|conn| {
+            for write in writes {
+                write_one(conn, ids, write)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets the oldest quarter of an hour, if it is older than `slot`; whether there was one.
+    pub fn prune_oldest(&mut self, slot: i64) -> Result<bool> {
+        self.conn.immediate_transaction(|conn| {
+            let oldest = number(conn, "SELECT min(slot) AS number FROM chunks")?;
+            let Some(oldest) = oldest.filter(|oldest| *oldest < slot) else {
+                return Ok(false);
+            };
+            diesel::delete(chunks::table.filter(chunks::slot.eq(oldest))).execute(conn)?;
+            Ok(true)
+        })
+    }
+
+    /// Forgets the series that were not read since `slot` began.
+    pub fn prune_series(&mut self, slot: i64) -> Result<()> {
+        let dead = series::table.filter(series::tick_ms.lt(chunk::start_ms(slot)));
+        self.conn.immediate_transaction(|conn| {
+            let gone = dead.select(series::id).load(conn)?;
+            delete_series(conn, &gone)
+        })
+    }
+
+    /// Forgets series.
+    pub fn forget(&mut self, keys: &[SeriesKey]) -> Result<()> {
+        let Self { conn, ids } = self;
+        conn.immediate_transaction(|conn| {
+            let gone: Vec<i64> = ids_of(conn, keys)?.into_values().collect();
+            delete_series(conn, &gone)
+        })?;
+        ids.retain(|key, _| !keys.contains(key));
+        Ok(())
+    }
+}
+
+fn write_one(
+    conn: &mut SqliteConnection,
+    ids: &mut HashMap<SeriesKey, i64>,
+    write: &Write,
+) -> Result<()> {
+    let mut id = match ids.get(&write.key) {
+        Some(id) => *id,
+        None => id_of(conn, ids, write.key)?,
+    };
+    if update_state(conn, id, write)? == 0 {
+        // Pruned or forgotten since, perhaps by another process: it begins anew.
+        id = id_of(conn, ids, write.key)?;
+        update_state(conn, id, write)?;
+    }
+    if let Ok(value) = write.kept() {
+        put_sample(conn, id, Place::of(write.tick_ms), value)?;
+    }
+    Ok(())
+}
+
+fn id_of(
+    conn: &mut SqliteConnection,
+    ids: &mut HashMap<SeriesKey, i64>,
+    key: SeriesKey,
+) -> Result<i64> {
+    let name = key.to_string();
+    insert_or_ignore_into(series::table)
+        .values(series::key.eq(&name))
+        .execute(conn)?;
+    let id = series::table
+        .filter(series::key.eq(&name))
+        .select(series::id)
+        .first(conn)?;
+    ids.insert(key, id);
+    Ok(id)
+}
+
+fn update_state(conn: &mut SqliteConnection, id: i64, write: &Write) -> QueryResult<usize> {
+    let breach = write.breach;
+    let reading = (
+        series::tick_ms.eq(write.tick_ms),
+        series::measured_ms.eq(write.measured_ms),
+        series::took_ms.eq(write.took_ms),
+        series::breach_since_ms.eq(breach.map(|breach| breach.since_ms)),
+        series::breach_count.eq(breach.map(|breach| i64::from(breach.count))),
+        series::breach_last_ms.eq(breach.map(|breach| breach.last_ms)),
+    );
+    let row = diesel::update(series::table.find(id));
+    match write.kept() {
+        Ok(value) => row
+            .set((
+                reading,
+                series::last_ms.eq(write.tick_ms),
+                series::last_value.eq(value),
+                series::fault.eq(None::<&str>),
+            ))
+            .execute(conn),
+        Err(message) => row
+            .set((reading, series::fault.eq(message.as_ref())))
+            .execute(conn),
+    }
+}
+
+fn put_sample(
+    conn: &mut SqliteConnection,
+    series_id: i64,
+    place: Place,
+    value: f64,
+) -> QueryResult<usize> {
+    let mut data: Vec<u8> = chunks::table
+        .find((place.slot, series_id))
+        .select(chunks::data)
+        .first(conn)
+        .optional()?
+        .unwrap_or_default();
+    chunk::put(&mut data, place.second, value);
+    replace_into(chunks::table)
+        .values((
+            chunks::slot.eq(place.slot),
+            chunks::series_id.eq(series_id),
+            chunks::data.eq(data),
+        ))
+        .execute(conn)
+}
+
+fn delete_series(conn: &mut SqliteConnection, gone: &[i64]) -> Result<()> {
+    let slots = slots_between(conn, i64::MIN, i64::MAX)?;
+    for ids in gone.chunks(BATCH) {
+        diesel::delete(series::table.filter(series::id.eq_any(ids))).execute(conn)?;
+        for slots in slots.chunks(BATCH) {
+            let rows = chunks::table
+                .filter(chunks::slot.eq_any(slots))
+                .filter(chunks::series_id.eq_any(ids));
+            diesel::delete(rows).execute(conn)?;
+        }
+    }
+    Ok(())
+}
