@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use secrecy::ExposeSecret as _;
 
 /// Everything that handlers, jobs and commands need; cheap to clone.
@@ -16,6 +17,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Definitions, the journal and the audit.
     pub db: Db,
+    /// What this process counts about itself.
+    pub metrics: Metrics,
     /// When this process began.
     pub started_at: DateTime<Utc>,
 }
@@ -34,7 +37,13 @@ impl App {
         Ok(Self {
             config: Arc::new(config),
             db,
+            metrics: Metrics::new(),
             started_at: Utc::now(),
         })
+    }
+
+    /// Whether what the process depends on answers, part by part.
+    pub async fn health(&self) -> Vec<(&'static str, Result<()>)> {
+        vec![("database", self.db.ping().await)]
     }
 }

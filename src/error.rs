@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// One thing that is wrong with what a person or a file gave, and where.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Fault {
     /// Where, as a path a person can follow: `clusters[0].nodes[2].address`. Empty for the whole.
     pub path: String,

@@ -16,6 +16,7 @@ pub mod db;
 pub mod error;
 pub mod fleet;
 pub mod jobs;
+pub mod metrics;
 pub mod models;
 pub mod runs;
 pub mod samples;

@@ -50,6 +50,7 @@ pub struct NewAuditEvent {
 }
 
 impl AuditEvent {
+<<<<<<< HEAD
     /// Writes down a change, in the transaction that makes it.
     ///
     /// # Errors
@@ -60,4 +61,39 @@ impl AuditEvent {
             .execute(conn)?;
         Ok(())
     }
+=======
+    /// Writes one; in the transaction of the change itself, so that there is neither without the other.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn insert(conn: &mut Connection, new: &NewAuditEvent) -> Result<()> {
+        diesel::insert_into(audit_events::table)
+            .values(new)
+            .execute(conn)?;
+        Ok(())
+    }
+
+    /// The newest ones, optionally only those before an id, and only those about an object.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn page(
+        conn: &mut Connection,
+        before: Option<i64>,
+        object: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<Self>> {
+        let mut query = audit_events::table.into_boxed();
+        if let Some(before) = before {
+            query = query.filter(audit_events::id.lt(before));
+        }
+        if let Some(object) = object {
+            query = query.filter(audit_events::object.eq(object.to_owned()));
+        }
+        Ok(query
+            .order(audit_events::id.desc())
+            .limit(limit)
+            .load(conn)?)
+    }
+>>>>>>> 2f30a67 (web: Serve, log in and refuse, before there are pages)
 }

@@ -2,6 +2,8 @@
 
 use diesel::prelude::*;
 
+use crate::db::Connection;
+use crate::error::Result;
 use crate::models::{ClusterId, OnFailure, Origin, RunId, RunState, TriggerId};
 use crate::schema::runs;
 
@@ -81,4 +83,17 @@ pub struct NewRun {
     pub started_ms: Option<i64>,
     /// See [`Run::finished_ms`].
     pub finished_ms: Option<i64>,
+}
+
+impl Run {
+    /// How many runs there are in each state that has any.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn count_by_state(conn: &mut Connection) -> Result<Vec<(RunState, i64)>> {
+        Ok(runs::table
+            .group_by(runs::state)
+            .select((runs::state, diesel::dsl::count_star()))
+            .load(conn)?)
+    }
 }

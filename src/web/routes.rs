@@ -1,0 +1,197 @@
+//! The whole URL table. A route without a line here does not exist; a line says whom it is for.
+
+use std::collections::BTreeSet;
+
+use actix_web::dev::Handler;
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, HttpResponse, Responder, Route, guard};
+
+use crate::models::Role;
+use crate::web::auth::{Access, Guard};
+use crate::web::error::Failure;
+use crate::web::{assets, auth, health};
+
+use Access::{Metrics, Open};
+
+/// For whoever has a login or a token.
+const VIEWER: Access = Access::Needs(Role::Viewer);
+
+/// One line of the table.
+pub struct Line {
+    /// GET answers HEAD as well.
+    pub method: Method,
+    /// The path, parameters in braces.
+    pub path: &'static str,
+    /// Whom it is for.
+    pub access: Access,
+    route: Route,
+}
+
+/// What watchers and browsers without a login ask for.
+fn base() -> Vec<Line> {
+    vec![
+        get("/healthz", Open, health::alive),
+        get("/readyz", Open, health::ready),
+        get("/metrics", Metrics, health::metrics),
+        get("/static/{hash}/{name:.*}", Open, assets::serve),
+        get("/login", Open, auth::login::form),
+        post("/login", Open, auth::login::submit),
+        post("/logout", VIEWER, auth::login::logout),
+    ]
+}
+
+/// Every line.
+pub fn table() -> Vec<Line> {
+    base()
+}
+
+/// Attaches every line; a known path with another method answers 405 and says which would do.
+pub fn configure(service: &mut ServiceConfig) {
+    let mut lines = table();
+    while let Some(path) = lines.first().map(|line| line.path) {
+        let (same, rest) = lines.into_iter().partition(|line| line.path == path);
+        lines = rest;
+        service.service(resource(path, same));
+    }
+}
+
+fn resource(path: &'static str, lines: Vec<Line>) -> actix_web::Resource {
+    let allowed: BTreeSet<String> = lines
+        .iter()
+        .flat_map(|line| match line.method {
+            Method::GET => vec!["GET".to_owned(), "HEAD".to_owned()],
+            ref other => vec![other.to_string()],
+        })
+        .collect();
+    let allowed = Vec::from_iter(allowed).join(", ");
+    let other_method = web::to(move || {
+        let refusal = method_not_allowed(&allowed);
+        async move { Err::<HttpResponse, _>(refusal) }
+    });
+    lines
+        .into_iter()
+        .fold(web::resource(path), |resource, line| {
+            resource.route(line.route)
+        })
+        .default_service(other_method)
+}
+
+fn method_not_allowed(allowed: &str) -> Failure {
+    let refusal = Failure::new(
+        actix_web::http::StatusCode::METHOD_NOT_ALLOWED,
+        format!("This address does not take this method; it takes {allowed}."),
+    );
+    match HeaderValue::from_str(allowed) {
+        Ok(value) => refusal.with(ALLOW, value),
+        Err(_) => refusal,
+    }
+}
+
+/// A line for reading; it never changes anything.
+pub fn get<F, Args>(path: &'static str, access: Access, handler: F) -> Line
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let either = guard::Any(guard::Get()).or(guard::Head());
+    line(
+        Method::GET,
+        path,
+        access,
+        web::route().guard(either),
+        handler,
+    )
+}
+
+/// A line for making or doing something.
+pub fn post<F, Args>(path: &'static str, access: Access, handler: F) -> Line
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    line(Method::POST, path, access, web::post(), handler)
+}
+
+/// A line for replacing something.
+pub fn put<F, Args>(path: &'static str, access: Access, handler: F) -> Line
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    line(Method::PUT, path, access, web::put(), handler)
+}
+
+/// A line for removing something.
+pub fn delete<F, Args>(path: &'static str, access: Access, handler: F) -> Line
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    line(Method::DELETE, path, access, web::delete(), handler)
+}
+
+fn line<F, Args>(
+    method: Method,
+    path: &'static str,
+    access: Access,
+    route: Route,
+    handler: F,
+) -> Line
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let guard = Guard(access);
+    let checked = from_fn(move |req, next| guard.check(req, next));
+    Line {
+        method,
+        path,
+        access,
+        route: route.to(handler).wrap(checked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_stands_twice_in_the_table() {
+        let mut seen = BTreeSet::new();
+        for line in table() {
+            assert!(
+                seen.insert((line.method.to_string(), line.path)),
+                "{} {} stands twice",
+                line.method,
+                line.path
+            );
+        }
+    }
+
+    #[test]
+    fn only_these_lines_are_open_to_strangers() {
+        let open: Vec<String> = table()
+            .iter()
+            .filter(|line| line.access == Open)
+            .map(|line| format!("{} {}", line.method, line.path))
+            .collect();
+        assert_eq!(
+            open,
+            [
+                "GET /healthz",
+                "GET /readyz",
+                "GET /static/{hash}/{name:.*}",
+                "GET /login",
+                "POST /login",
+            ]
+        );
+    }
+}
