@@ -50,7 +50,6 @@ pub struct NewAuditEvent {
 }
 
 impl AuditEvent {
-<<<<<<< HEAD
     /// Writes down a change, in the transaction that makes it.
     ///
     /// # Errors
@@ -58,17 +57,6 @@ impl AuditEvent {
     pub fn record(conn: &mut Connection, event: &NewAuditEvent) -> Result<()> {
         diesel::insert_into(audit_events::table)
             .values(event)
-            .execute(conn)?;
-        Ok(())
-    }
-=======
-    /// Writes one; in the transaction of the change itself, so that there is neither without the other.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub fn insert(conn: &mut Connection, new: &NewAuditEvent) -> Result<()> {
-        diesel::insert_into(audit_events::table)
-            .values(new)
             .execute(conn)?;
         Ok(())
     }
@@ -95,5 +83,4 @@ impl AuditEvent {
             .limit(limit)
             .load(conn)?)
     }
->>>>>>> 2f30a67 (web: Serve, log in and refuse, before there are pages)
 }

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 7] = [
     &["triggers", "runs"],
     &["collectors", "actions", "fleet"],
     &["samples", "models", "clients", "vault"],
-    &["db", "schema", "config", "error"],
+    &["db", "schema", "config", "error", "metrics"],
 ];
 /// Neighbours that must not know each other: a firing is a row in the database, nothing else.
 const STRANGERS: [(&str, &str); 1] = [("triggers", "runs")];

@@ -6,6 +6,7 @@
     reason = "a test that panics has failed, with its place"
 )]
 
+mod api;
 mod architecture;
 mod migrations;
 mod support;

@@ -26,7 +26,14 @@ macro_rules! assets {
 }
 
 /// Every file of `static/`; a test compares the list with the folder.
-static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| assets!["headroom.css"]);
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    assets![
+        "headroom.css",
+        "vendor/uplot/LICENSE",
+        "vendor/uplot/uPlot.iife.min.js",
+        "vendor/uplot/uPlot.min.css",
+    ]
+});
 
 fn asset(name: &'static str, bytes: &'static [u8]) -> Asset {
     let mut hash = hex::encode(Sha256::digest(bytes));
@@ -48,7 +55,7 @@ fn kind(name: &str) -> &'static str {
         Some("png") => "image/png",
         Some("ico") => "image/x-icon",
         Some("woff2") => "font/woff2",
-        Some("txt") => "text/plain; charset=utf-8",
+        Some("txt" | "vendor/uplot/LICENSE") => "text/plain; charset=utf-8",
         Some("webmanifest") => "application/manifest+json",
         _ => "application/octet-stream",
     }

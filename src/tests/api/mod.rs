@@ -1,0 +1,5 @@
+//! The web server from outside: who gets in, what is refused and how, and every address of the API.
+
+mod access;
+mod base;
+mod login;
