@@ -4,6 +4,7 @@ use diesel::prelude::*;
 
 use crate::db::Connection;
 use crate::error::Result;
+use crate::models::uses::OPEN;
 use crate::models::{ClusterId, OnFailure, Origin, RunId, RunState, TriggerId};
 use crate::schema::runs;
 
@@ -94,6 +95,17 @@ impl Run {
         Ok(runs::table
             .group_by(runs::state)
             .select((runs::state, diesel::dsl::count_star()))
+            .load(conn)?)
+    }
+
+    /// The runs that are not over, the oldest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn open(conn: &mut Connection) -> Result<Vec<Self>> {
+        Ok(runs::table
+            .filter(runs::state.eq_any(OPEN))
+            .order(runs::id)
             .load(conn)?)
     }
 }

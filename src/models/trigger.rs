@@ -70,6 +70,31 @@ pub struct NewTrigger {
 
 named_queries!(Trigger, NewTrigger, TriggerId, triggers, "trigger");
 
+impl Trigger {
+    /// Notes a firing, if nobody noted another one since `before_ms` was read: of several that fire at once, one wins.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn fire(
+        conn: &mut Connection,
+        id: TriggerId,
+        before_ms: Option<i64>,
+        now_ms: i64,
+    ) -> Result<bool> {
+        let row = triggers::table.find(id);
+        let now = triggers::last_fired_ms.eq(now_ms);
+        let changed = match before_ms {
+            Some(before_ms) => diesel::update(row.filter(triggers::last_fired_ms.eq(before_ms)))
+                .set(now)
+                .execute(conn)?,
+            None => diesel::update(row.filter(triggers::last_fired_ms.is_null()))
+                .set(now)
+                .execute(conn)?,
+        };
+        Ok(changed == 1)
+    }
+}
+
 /// The counters of every trigger, by trigger and position.
 ///
 /// # Errors
