@@ -2,6 +2,8 @@
 
 use diesel::prelude::*;
 
+use crate::db::Connection;
+use crate::error::Result;
 use crate::models::HostKeyState;
 use crate::schema::host_keys;
 
@@ -45,4 +47,28 @@ pub struct NewHostKey {
     pub seen_ms: i64,
     /// See [`HostKey::accepted_by`].
     pub accepted_by: Option<String>,
+}
+
+impl HostKey {
+    /// The keys that changed and wait for a person.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn offered(conn: &mut Connection) -> Result<Vec<Self>> {
+        Ok(host_keys::table
+            .filter(host_keys::state.eq(HostKeyState::Offered))
+            .order((host_keys::address, host_keys::port))
+            .load(conn)?)
+    }
+
+    /// The keys known of a host, the accepted one first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn of_host(conn: &mut Connection, address: &str) -> Result<Vec<Self>> {
+        Ok(host_keys::table
+            .filter(host_keys::address.eq(address))
+            .order((host_keys::port, host_keys::state))
+            .load(conn)?)
+    }
 }

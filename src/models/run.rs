@@ -3,10 +3,10 @@
 use diesel::prelude::*;
 
 use crate::db::Connection;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::uses::OPEN;
-use crate::models::{ClusterId, OnFailure, Origin, RunId, RunState, TriggerId};
-use crate::schema::runs;
+use crate::models::{ClusterId, OnFailure, Origin, RunId, RunState, StepTarget, TriggerId};
+use crate::schema::{runs, step_runs};
 
 /// One execution of a trigger's steps or of a single action.
 #[derive(Debug, Clone, PartialEq, Queryable, Identifiable)]
@@ -87,6 +87,82 @@ pub struct NewRun {
 }
 
 impl Run {
+    /// The run of an id.
+    ///
+    /// # Errors
+    /// There is none, or the database fails.
+    pub fn find(conn: &mut Connection, id: RunId) -> Result<Self> {
+        let row = runs::table.find(id).first(conn).optional()?;
+        row.ok_or_else(|| Error::NotFound(format!("run {id}")))
+    }
+
+    /// Runs before `before`, the latest first; with states, those in one of them.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn page(
+        conn: &mut Connection,
+        states: &[RunState],
+        before: Option<RunId>,
+        limit: i64,
+    ) -> Result<Vec<Self>> {
+        let mut query = runs::table.into_boxed();
+        if !states.is_empty() {
+            query = query.filter(runs::state.eq_any(states.to_vec()));
+        }
+        if let Some(before) = before {
+            query = query.filter(runs::id.lt(before));
+        }
+        Ok(query.order(runs::id.desc()).limit(limit).load(conn)?)
+    }
+
+    /// The runs of a trigger, the latest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn of_trigger(conn: &mut Connection, trigger: TriggerId, limit: i64) -> Result<Vec<Self>> {
+        Ok(runs::table
+            .filter(runs::trigger_id.eq(trigger))
+            .order(runs::id.desc())
+            .limit(limit)
+            .load(conn)?)
+    }
+
+    /// The runs about some clusters that were asked for between two instants, the latest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn of_clusters(
+        conn: &mut Connection,
+        clusters: &[ClusterId],
+        from_ms: i64,
+        to_ms: i64,
+        limit: i64,
+    ) -> Result<Vec<Self>> {
+        Ok(runs::table
+            .filter(runs::cluster_id.eq_any(clusters.to_vec()))
+            .filter(runs::created_ms.between(from_ms, to_ms))
+            .order(runs::id.desc())
+            .limit(limit)
+            .load(conn)?)
+    }
+
+    /// The runs with a step on a node of this name, the latest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn of_node(conn: &mut Connection, node: &str, limit: i64) -> Result<Vec<Self>> {
+        let touched = step_runs::table
+            .filter(step_runs::target_name.eq(node))
+            .filter(step_runs::target.eq_any([StepTarget::Node, StepTarget::LastNode]))
+            .select(step_runs::run_id);
+        Ok(runs::table
+            .filter(runs::id.eq_any(touched))
+            .order(runs::id.desc())
+            .limit(limit)
+            .load(conn)?)
+    }
+
     /// How many runs there are in each state that has any.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use diesel::prelude::*;
 
+use crate::db::Connection;
+use crate::error::Result;
 use crate::models::{RunId, StepRunId, StepState, StepTarget};
 use crate::schema::step_runs;
 
@@ -89,4 +91,17 @@ pub struct NewStepRun {
     pub started_ms: Option<i64>,
     /// See [`StepRun::finished_ms`].
     pub finished_ms: Option<i64>,
+}
+
+impl StepRun {
+    /// The steps of some runs, by run and order.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn of_runs(conn: &mut Connection, runs: &[RunId]) -> Result<Vec<Self>> {
+        Ok(step_runs::table
+            .filter(step_runs::run_id.eq_any(runs.to_vec()))
+            .order((step_runs::run_id, step_runs::position))
+            .load(conn)?)
+    }
 }
