@@ -100,7 +100,7 @@ impl Vault {
     /// A secret cannot be decrypted, or the database fails; run in a transaction, nothing has changed then.
     pub fn rotate(&self, conn: &mut Connection, now_ms: i64) -> Result<usize> {
         self.replace(Ring::read(&self.path)?);
-        let newest = newest(&*self.ring())?.id.clone();
+        let newest = newest(&self.ring())?.id.clone();
         let mut moved = 0;
         for row in Secret::all(conn)? {
             if row.key_id != newest {

@@ -117,7 +117,7 @@ impl TestApp {
             expires_ms,
             last_used_ms: None,
         };
-        ApiToken::insert(&mut *self.app.db.connection().unwrap(), &new).unwrap();
+        ApiToken::insert(&mut self.app.db.connection().unwrap(), &new).unwrap();
         Bearer {
             address: self.address,
             token: secret.expose_secret().to_owned(),

@@ -29,7 +29,7 @@ pub fn count(number: i64) -> String {
         out.push('\u{2212}');
     }
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);
@@ -80,7 +80,7 @@ fn scaled(number: f64, unit: &str) -> String {
 /// Four significant digits, no trailing zeros; what is tiny in exponent form.
 fn trimmed(number: f64) -> String {
     let size = number.abs();
-    if size != 0.0 && (size < 0.001 || size >= 1e9) {
+    if size != 0.0 && !(0.001..1e9).contains(&size) {
         return format!("{number:.2e}");
     }
     let places = match size {
