@@ -60,7 +60,15 @@ pub struct NewNode {
 
 named_queries!(Node, NewNode, NodeId, nodes, "node");
 
+/// The address of Headroom's own host.
+pub const OWN_HOST: &str = "localhost";
+
 impl Node {
+    /// Whether it is Headroom's own host, where scripts run without SSH.
+    pub fn is_own_host(&self) -> bool {
+        self.ssh_profile_id.is_none() && self.address == OWN_HOST
+    }
+
     /// The nodes of a cluster, by name.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::models::{CounterId, JvmProfileId, NodeId, TriggerId, from_ms};
+use crate::models::counter::Counter;
+use crate::models::node::Node;
+use crate::models::{CounterId, CounterKind, JvmProfileId, NodeId, TriggerId, from_ms};
 
 /// Names a series: what is read, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +44,35 @@ pub enum SeriesKey {
 }
 
 impl SeriesKey {
+    /// The series of a counter on a node: one for each of its JVMs, one, or none where the node is not reached that way. What is
+    /// read, what is decided on and what is drawn all follow from here.
+    pub fn of(counter: &Counter, node: &Node, jvms: &[JvmProfileId]) -> impl Iterator<Item = Self> {
+        let (id, node_id) = (counter.id, node.id);
+        let (single, jvms) = match counter.kind {
+            CounterKind::Jmx => (None, jvms),
+            CounterKind::Ssh => (
+                node.ssh_profile_id.map(|_| Self::Ssh {
+                    node: node_id,
+                    counter: id,
+                }),
+                [].as_slice(),
+            ),
+            CounterKind::Local => (
+                node.is_own_host().then_some(Self::Local {
+                    node: node_id,
+                    counter: id,
+                }),
+                [].as_slice(),
+            ),
+        };
+        let of_jvms = jvms.iter().map(move |jvm| Self::Jmx {
+            node: node_id,
+            jvm: *jvm,
+            counter: id,
+        });
+        single.into_iter().chain(of_jvms)
+    }
+
     /// The counter that the series is of.
     pub const fn counter(self) -> CounterId {
         match self {
@@ -170,6 +201,52 @@ mod tests {
         assert_eq!(average.to_string(), "average_counter.7.8");
         assert_eq!((ssh.node(), ssh.counter()), (Some(NodeId(2)), CounterId(4)));
         assert_eq!((average.node(), average.counter()), (None, CounterId(8)));
+    }
+
+    #[test]
+    fn a_counter_has_a_series_where_its_node_is_reached_that_way() {
+        let counter = |kind| Counter {
+            id: CounterId(9),
+            name: "load1".into(),
+            kind,
+            settings: "{}".into(),
+            comparison: crate::models::Comparison::Greater,
+            threshold: 4.0,
+            unit: None,
+            every_secs: None,
+            timeout_secs: 10,
+            missing: crate::models::Missing::Hold,
+            updated_ms: 0,
+        };
+        let node = |address: &str, ssh_profile_id| Node {
+            id: NodeId(2),
+            name: "web01".into(),
+            cluster_id: crate::models::ClusterId(1),
+            address: address.into(),
+            ssh_profile_id,
+            ec2_profile_id: None,
+            instance_id: None,
+            state: crate::models::NodeState::InService,
+            created_ms: 0,
+            updated_ms: 0,
+        };
+        let profile = Some(crate::models::SshProfileId(1));
+        let names = |kind, node: &Node| -> Vec<String> {
+            SeriesKey::of(&counter(kind), node, &[JvmProfileId(3), JvmProfileId(4)])
+                .map(|key| key.to_string())
+                .collect()
+        };
+        let (remote, own) = (node("10.0.0.1", profile), node("localhost", None));
+        assert_eq!(names(CounterKind::Ssh, &remote), ["ssh_sshcounter.2.9"]);
+        assert_eq!(
+            names(CounterKind::Jmx, &remote),
+            ["jmx_jmxcounter.2.3.9", "jmx_jmxcounter.2.4.9"]
+        );
+        assert_eq!(names(CounterKind::Local, &own), ["local_localcounter.2.9"]);
+        let none: [String; 0] = [];
+        assert_eq!(names(CounterKind::Local, &remote), none);
+        assert_eq!(names(CounterKind::Ssh, &own), none);
+        assert_eq!(names(CounterKind::Local, &node("localhost", profile)), none);
     }
 
     #[test]
