@@ -1,7 +1,7 @@
 //! The queue that wakes workers: apalis on a SQLite file of its own, or on Redis.
 //!
-//! A message carries a run's id, never data. The run's row is the truth: a message that is lost is made good by the sweep,
-//! one that is delivered twice finds the run claimed.
+//! A message carries a number, never data: a run's id, or a tick's time. The rows are the truth: a message that is lost is made
+//! good by the sweep or the next tick, one that is delivered twice finds the work claimed.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::jobs::supervise::Stop;
-use crate::models::RunId;
 
 /// How often a worker looks for messages of other processes; its own process rings the bell.
 const SQLITE_POLL: Duration = Duration::from_secs(1);
@@ -27,29 +26,29 @@ const REDIS_POLL: Duration = Duration::from_millis(100);
 /// A call to Redis that takes longer has failed.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a message says: look at this run.
+/// What a message says: look at this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wake {
-    /// The run to look at.
-    pub run: RunId,
+    /// A run's id, or a tick's time in ms.
+    pub id: i64,
 }
 
 /// What a worker does with a message; it must return at once.
 #[derive(Clone)]
-pub struct Handler(Arc<dyn Fn(RunId) + Send + Sync>);
+pub struct Handler(Arc<dyn Fn(i64) + Send + Sync>);
 
 impl Handler {
     /// A handler that calls `work`.
-    pub fn new(work: impl Fn(RunId) + Send + Sync + 'static) -> Self {
+    pub fn new(work: impl Fn(i64) + Send + Sync + 'static) -> Self {
         Self(Arc::new(work))
     }
 
-    fn call(&self, run: RunId) {
-        (self.0)(run);
+    fn call(&self, id: i64) {
+        (self.0)(id);
     }
 }
 
-/// The queue; cheap to clone.
+/// One named queue; cheap to clone.
 #[derive(Clone)]
 pub struct Queue {
     storage: Storage,
@@ -63,11 +62,11 @@ enum Storage {
 }
 
 impl Queue {
-    /// Opens the queue in a SQLite file.
+    /// Opens the queue `name` in a SQLite file.
     ///
     /// # Errors
     /// The file cannot be opened or written.
-    pub async fn sqlite(path: &Path) -> Result<Self> {
+    pub async fn sqlite(path: &Path, name: &str) -> Result<Self> {
         let url = format!("sqlite://{}?mode=rwc", path.display());
         let upstream = |cause: &dyn std::fmt::Display| Error::Upstream {
             what: format!("could not open the queue {}: {cause}", path.display()),
@@ -79,17 +78,17 @@ impl Queue {
         SqliteStorage::setup(&pool)
             .await
             .map_err(|cause| upstream(&cause))?;
-        let config = apalis_sqlite::Config::default().queue("runs");
+        let config = apalis_sqlite::Config::default().queue(name);
         Ok(Self::new(Storage::Sqlite(
             SqliteStorage::new(&pool).with_config(config),
         )))
     }
 
-    /// Opens the queue on a Redis server; its keys begin with `prefix`.
+    /// Opens the queue `name` on a Redis server; its keys begin with `prefix`.
     ///
     /// # Errors
     /// The server does not answer.
-    pub async fn redis(url: &str, prefix: &str) -> Result<Self> {
+    pub async fn redis(url: &str, prefix: &str, name: &str) -> Result<Self> {
         // The URL may hold a password, so the message does not repeat it.
         let upstream = |cause: &dyn std::fmt::Display| Error::Upstream {
             what: format!("could not open the queue on Redis (REDIS_URL): {cause}"),
@@ -99,7 +98,7 @@ impl Queue {
             .await
             .map_err(|_| upstream(&"no answer within 5 s"))?
             .map_err(|cause| upstream(&cause))?;
-        let config = apalis_redis::Config::default().queue(format!("{prefix}queue:runs"));
+        let config = apalis_redis::Config::default().queue(format!("{prefix}queue:{name}"));
         Ok(Self::new(Storage::Redis(
             RedisStorage::new(conn).with_config(config),
         )))
@@ -112,22 +111,22 @@ impl Queue {
         }
     }
 
-    /// Wakes a worker, here or in another process, to look at a run.
+    /// Wakes a worker, here or in another process.
     ///
     /// # Errors
-    /// The message could not be stored; the sweep will find the run all the same.
-    pub async fn wake(&self, run: RunId) -> Result<()> {
+    /// The message could not be stored.
+    pub async fn wake(&self, id: i64) -> Result<()> {
         let failed = |cause: &dyn std::fmt::Display| Error::Upstream {
-            what: format!("could not queue the wake-up of run {run}: {cause}"),
+            what: format!("could not queue a wake-up: {cause}"),
             retryable: true,
         };
         match self.storage.clone() {
             Storage::Sqlite(mut storage) => storage
-                .push(Wake { run })
+                .push(Wake { id })
                 .await
                 .map_err(|cause| failed(&cause))?,
             Storage::Redis(mut storage) => {
-                tokio::time::timeout(REDIS_TIMEOUT, storage.push(Wake { run }))
+                tokio::time::timeout(REDIS_TIMEOUT, storage.push(Wake { id }))
                     .await
                     .map_err(|_| failed(&"Redis did not answer within 5 s"))?
                     .map_err(|cause| failed(&cause))?;
@@ -221,7 +220,7 @@ fn storage_failed(cause: WorkerError) -> Error {
 }
 
 async fn deliver(message: Wake, handler: Data<Handler>) {
-    handler.call(message.run);
+    handler.call(message.id);
 }
 
 #[cfg(test)]
@@ -234,7 +233,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_message_reaches_a_worker_at_once_and_once() {
         let folder = tempfile::tempdir().unwrap();
-        let queue = Queue::sqlite(&folder.path().join("queue.db"))
+        let queue = Queue::sqlite(&folder.path().join("queue.db"), "runs")
             .await
             .unwrap();
         let (sender, mut receiver) = mpsc::unbounded_channel();
@@ -243,8 +242,8 @@ mod tests {
         let worker = tokio::spawn(queue.work("test".into(), handler, stop));
         for id in 1..=3 {
             let before = std::time::Instant::now();
-            queue.wake(RunId(id)).await.unwrap();
-            assert_eq!(receiver.recv().await, Some(RunId(id)));
+            queue.wake(id).await.unwrap();
+            assert_eq!(receiver.recv().await, Some(id));
             if id > 1 {
                 assert!(
                     before.elapsed() < SQLITE_POLL,

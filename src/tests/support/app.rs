@@ -55,7 +55,7 @@ impl TestApp {
         let mut pairs = vec![("data", data.to_str().unwrap()), ("listen", "127.0.0.1:0")];
         pairs.extend_from_slice(settings);
         let config = Config::from_source(Source::of(&pairs)).unwrap();
-        let app = App::open(config).unwrap();
+        let app = App::open(config).await.unwrap();
         let web = Web::bind(&app).unwrap();
         let (address, server) = (web.address, web.handle());
         tokio::spawn(web.serve());
