@@ -9,4 +9,5 @@
 mod api;
 mod architecture;
 mod migrations;
+mod samples;
 mod support;

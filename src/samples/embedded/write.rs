@@ -23,7 +23,7 @@ impl Writer {
     /// Opens the file and makes its tables.
     pub fn open(path: &Path) -> Result<Self> {
         let mut conn = connect(path)?;
-        conn.immediate_transaction(|conn| {
+        immediate(&mut conn, |conn| {
             match number(
                 conn,
                 "SELECT user_version AS number FROM pragma_user_version",
@@ -42,7 +42,7 @@ impl Writer {
     /// Keeps a batch, all or nothing. After a failure the caller drops the writer: its ids may be of a transaction that never was.
     pub fn write(&mut self, writes: &[Write]) -> Result<()> {
         let Self { conn, ids } = self;
-        conn.immediate_transaction(|conn| {
+        immediate(conn, |conn| {
             for write in writes {
                 write_one(conn, ids, write)?;
             }
@@ -52,7 +52,7 @@ impl Writer {
 
     /// Forgets the oldest quarter of an hour, if it is older than `slot`; whether there was one.
     pub fn prune_oldest(&mut self, slot: i64) -> Result<bool> {
-        self.conn.immediate_transaction(|conn| {
+        immediate(&mut self.conn, |conn| {
             let oldest = number(conn, "SELECT min(slot) AS number FROM chunks")?;
             let Some(oldest) = oldest.filter(|oldest| *oldest < slot) else {
                 return Ok(false);
@@ -65,7 +65,7 @@ impl Writer {
     /// Forgets the series that were not read since `slot` began.
     pub fn prune_series(&mut self, slot: i64) -> Result<()> {
         let dead = series::table.filter(series::tick_ms.lt(chunk::start_ms(slot)));
-        self.conn.immediate_transaction(|conn| {
+        immediate(&mut self.conn, |conn| {
             let gone = dead.select(series::id).load(conn)?;
             delete_series(conn, &gone)
         })
@@ -74,13 +74,25 @@ impl Writer {
     /// Forgets series.
     pub fn forget(&mut self, keys: &[SeriesKey]) -> Result<()> {
         let Self { conn, ids } = self;
-        conn.immediate_transaction(|conn| {
+        immediate(conn, |conn| {
             let gone: Vec<i64> = ids_of(conn, keys)?.into_values().collect();
             delete_series(conn, &gone)
         })?;
         ids.retain(|key, _| !keys.contains(key));
         Ok(())
     }
+}
+
+/// A transaction that takes the write lock at once. After a failure the caller throws the connection away, and what it began with it:
+/// Diesel's own would answer with the failure of a rollback that SQLite has already done, as it does when a disk is full.
+fn immediate<T>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T>,
+) -> Result<T> {
+    conn.batch_execute("BEGIN IMMEDIATE")?;
+    let value = work(conn)?;
+    conn.batch_execute("COMMIT")?;
+    Ok(value)
 }
 
 fn write_one(
@@ -180,4 +192,66 @@ fn delete_series(conn: &mut SqliteConnection, gone: &[i64]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+    use super::*;
+    use crate::models::{CounterId, NodeId};
+
+    fn writes(nodes: std::ops::Range<i64>) -> Vec<Write> {
+        let write = |node| Write {
+            key: SeriesKey::Ssh {
+                node: NodeId(node),
+                counter: CounterId(1),
+            },
+            tick_ms: 0,
+            measured_ms: 0,
+            took_ms: 0,
+            outcome: Ok(1.0),
+            breach: None,
+        };
+        nodes.map(write).collect()
+    }
+
+    #[test]
+    fn a_full_file_keeps_nothing_of_the_batch_and_the_next_writer_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("samples.db");
+        let mut writer = Writer::open(&path).unwrap();
+        writer.write(&writes(0..1)).unwrap();
+        writer
+            .conn
+            .batch_execute("PRAGMA max_page_count = 20")
+            .unwrap();
+        let failure = writer.write(&writes(1..5_000)).unwrap_err();
+        assert_eq!(failure.to_string(), "database or disk is full");
+        assert!(failure.passes());
+        drop(writer);
+
+        let mut writer = Writer::open(&path).unwrap();
+        writer.write(&writes(3..4)).unwrap();
+        let keys: Vec<_> = writes(0..5).iter().map(|write| write.key).collect();
+        let states = read::states(&mut writer.conn, &keys).unwrap();
+        let known: Vec<_> = states.iter().map(Option::is_some).collect();
+        assert_eq!(known, [true, false, false, true, false]);
+    }
+
+    #[test]
+    fn an_id_of_a_series_that_another_writer_forgot_is_not_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("samples.db");
+        let (mut first, mut second) = (Writer::open(&path).unwrap(), Writer::open(&path).unwrap());
+        first.write(&writes(1..2)).unwrap();
+        second.forget(&[writes(1..2)[0].key]).unwrap();
+        second.write(&writes(2..3)).unwrap();
+        first.write(&writes(1..2)).unwrap();
+        let ids: Vec<i64> = series::table
+            .order(series::id)
+            .select(series::id)
+            .load(&mut first.conn)
+            .unwrap();
+        assert_eq!(ids, [2, 3]);
+    }
 }

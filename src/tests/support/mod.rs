@@ -4,6 +4,7 @@ pub mod app;
 pub mod http;
 pub mod ports;
 pub mod postgres;
+pub mod redis;
 pub mod source;
 pub mod tools;
 pub mod wait;

@@ -1,0 +1,149 @@
+//! How fast the stores of samples are, and how much room a sample takes: `cargo run --release --example store [series] [ticks]`.
+//!
+//! Writes a fleet's readings, one batch a tick, then asks what a tick's decisions and a backtest ask. With REDIS_URL set it does the same
+//! to that server, under a prefix of its own, and removes it all.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use headroom::models::{CounterId, NodeId};
+use headroom::samples::{Breach, SeriesKey, Store, Write};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+
+const MINUTE_MS: i64 = 60_000;
+/// 2025-11-21 00:00:00 UTC.
+const BEGIN_MS: i64 = 1_763_683_200_000;
+const RETENTION: Duration = Duration::from_hours(24);
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse());
+    let series: i64 = number(50_000)?;
+    let ticks: i64 = number(60)?;
+    println!("{series} series, {ticks} ticks of a minute, one batch a tick");
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("samples.db");
+    let store = Store::embedded(&path)?;
+    measure("embedded", &store, series, ticks).await?;
+    let bytes = size(&path) + size(&folder.path().join("samples.db-wal"));
+    report_size("embedded", bytes, series * ticks);
+    prune("embedded", &store, ticks).await?;
+
+    if let Ok(url) = std::env::var("REDIS_URL") {
+        let prefix = format!("headroom-bench-{}:", std::process::id());
+        let store = Store::redis(&url, &prefix, RETENTION)?;
+        let mut redis = redis::Client::open(url)?.get_connection()?;
+        let before = memory(&mut redis)?;
+        measure("redis", &store, series, ticks).await?;
+        report_size("redis", memory(&mut redis)? - before, series * ticks);
+        prune("redis", &store, ticks).await?;
+        store.prune(i64::MAX).await?;
+    }
+    Ok(())
+}
+
+async fn measure(name: &str, store: &Store, series: i64, ticks: i64) -> Outcome<()> {
+    let mut slowest = Duration::ZERO;
+    let (begin, cpu) = (Instant::now(), cpu_ms()?);
+    for tick in 0..ticks {
+        let batch: Vec<Write> = (0..series).map(|node| reading(node, tick)).collect();
+        let begin = Instant::now();
+        store.write(&batch).await?;
+        slowest = slowest.max(begin.elapsed());
+    }
+    let samples = series * ticks;
+    let rate = as_float(samples) / begin.elapsed().as_secs_f64();
+    let cpu_us = as_float(cpu_ms()? - cpu) * 1_000.0 / as_float(samples);
+    println!(
+        "{name:9} write        {rate:>10.0} samples/s  {cpu_us:.1} us CPU each, slowest tick {slowest:.0?}"
+    );
+
+    let keys: Vec<SeriesKey> = (0..series).map(key).collect();
+    let begin = Instant::now();
+    let known = store.states(&keys).await?.iter().flatten().count();
+    println!("{name:9} states       {known:>10} series in {:.0?}", begin.elapsed());
+
+    let after: Vec<_> = keys.iter().map(|key| (*key, tick_ms(ticks / 2))).collect();
+    let begin = Instant::now();
+    let found = store.first_after(&after).await?.iter().flatten().count();
+    println!("{name:9} first_after  {found:>10} series in {:.0?}", begin.elapsed());
+
+    let some: Vec<SeriesKey> = keys.iter().take(500).copied().collect();
+    let begin = Instant::now();
+    let ranges = store.range(&some, i64::MIN, i64::MAX).await?;
+    let read: usize = ranges.iter().map(Vec::len).sum();
+    println!("{name:9} range of 500 {read:>10} samples in {:.0?}", begin.elapsed());
+
+    Ok(())
+}
+
+async fn prune(name: &str, store: &Store, ticks: i64) -> Outcome<()> {
+    let begin = Instant::now();
+    store.prune(tick_ms(ticks / 2)).await?;
+    println!("{name:9} prune half   in {:.0?}", begin.elapsed());
+    Ok(())
+}
+
+const fn key(node: i64) -> SeriesKey {
+    SeriesKey::Ssh {
+        node: NodeId(node),
+        counter: CounterId(1),
+    }
+}
+
+const fn tick_ms(tick: i64) -> i64 {
+    BEGIN_MS + tick * MINUTE_MS
+}
+
+/// Every tenth series breaches, every hundredth fails: a bad day.
+fn reading(node: i64, tick: i64) -> Write {
+    let tick_ms = tick_ms(tick);
+    let breaching = node % 10 == 0;
+    Write {
+        key: key(node),
+        tick_ms,
+        measured_ms: tick_ms + 300,
+        took_ms: 40,
+        outcome: if node % 100 == 1 {
+            Err("timed out after 10 s".into())
+        } else {
+            Ok(as_float(node * 31 + tick) / 7.0)
+        },
+        breach: breaching.then_some(Breach {
+            since_ms: BEGIN_MS,
+            count: 1,
+            last_ms: tick_ms,
+        }),
+    }
+}
+
+fn report_size(name: &str, bytes: u64, samples: i64) {
+    let each = bytes as f64 / as_float(samples);
+    println!("{name:9} at rest      {bytes:>10} bytes, {each:.1} for each sample written");
+}
+
+fn size(path: &Path) -> u64 {
+    path.metadata().map_or(0, |meta| meta.len())
+}
+
+fn memory(redis: &mut redis::Connection) -> Outcome<u64> {
+    let info: String = redis::cmd("INFO").arg("memory").query(redis)?;
+    let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    Ok(line.ok_or("no used_memory in INFO")?.parse()?)
+}
+
+fn cpu_ms() -> Outcome<i64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    Ok((usage.user_time() + usage.system_time()).num_milliseconds())
+}
+
+/// Exact for every number that occurs here.
+fn as_float(number: i64) -> f64 {
+    number as f64
+}
