@@ -67,18 +67,27 @@ async fn measure(name: &str, store: &Store, series: i64, ticks: i64) -> Outcome<
     let keys: Vec<SeriesKey> = (0..series).map(key).collect();
     let begin = Instant::now();
     let known = store.states(&keys).await?.iter().flatten().count();
-    println!("{name:9} states       {known:>10} series in {:.0?}", begin.elapsed());
+    println!(
+        "{name:9} states       {known:>10} series in {:.0?}",
+        begin.elapsed()
+    );
 
     let after: Vec<_> = keys.iter().map(|key| (*key, tick_ms(ticks / 2))).collect();
     let begin = Instant::now();
     let found = store.first_after(&after).await?.iter().flatten().count();
-    println!("{name:9} first_after  {found:>10} series in {:.0?}", begin.elapsed());
+    println!(
+        "{name:9} first_after  {found:>10} series in {:.0?}",
+        begin.elapsed()
+    );
 
     let some: Vec<SeriesKey> = keys.iter().take(500).copied().collect();
     let begin = Instant::now();
     let ranges = store.range(&some, i64::MIN, i64::MAX).await?;
     let read: usize = ranges.iter().map(Vec::len).sum();
-    println!("{name:9} range of 500 {read:>10} samples in {:.0?}", begin.elapsed());
+    println!(
+        "{name:9} range of 500 {read:>10} samples in {:.0?}",
+        begin.elapsed()
+    );
 
     Ok(())
 }
@@ -134,7 +143,9 @@ fn size(path: &Path) -> u64 {
 
 fn memory(redis: &mut redis::Connection) -> Outcome<u64> {
     let info: String = redis::cmd("INFO").arg("memory").query(redis)?;
-    let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"));
     Ok(line.ok_or("no used_memory in INFO")?.parse()?)
 }
 
