@@ -1,1 +1,7 @@
 //! Thin wires to the outside: the only way out.
+
+pub mod command;
+mod output;
+pub mod ssh;
+
+pub use output::{ExecOutput, Exit};

@@ -1,0 +1,249 @@
+//! One SSH connection: a non-blocking libssh2 session over a socket that the event threads watch.
+//!
+//! One libssh2 call is driven to its end before the next one on the same session begins, as libssh2 demands; nothing blocks a thread, so a
+//! node that hangs costs a timer.
+
+use std::io;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use socket2::SockRef;
+use ssh2::{BlockDirections, DisconnectCode, ErrorCode, MethodType, Session};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::clients::ssh::trust::{HostKey, Record};
+use crate::clients::ssh::{Host, Login};
+
+/// Fast ones first; the group exchanges cost forty times as much and come last.
+const KEY_EXCHANGE: &str = "mlkem768x25519-sha256,curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,\
+    ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group14-sha256,diffie-hellman-group16-sha512,\
+    diffie-hellman-group-exchange-sha256";
+const CIPHERS: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes256-ctr";
+
+const WOULD_BLOCK: ErrorCode = ErrorCode::Session(-37);
+const SOCKET_GONE: ErrorCode = ErrorCode::Session(-13);
+const AUTHENTICATION_FAILED: ErrorCode = ErrorCode::Session(-18);
+const KEY_FILE: ErrorCode = ErrorCode::Session(-16);
+const KEY_UNVERIFIED: ErrorCode = ErrorCode::Session(-19);
+const NO_COMMON_METHOD: [ErrorCode; 2] = [ErrorCode::Session(-5), ErrorCode::Session(-8)];
+
+/// Errors that may only mean "not yet".
+pub(super) trait Blocks {
+    fn would_block(&self) -> bool;
+
+    /// The socket can no longer be watched.
+    fn lost(cause: io::Error) -> Self;
+}
+
+impl Blocks for ssh2::Error {
+    fn would_block(&self) -> bool {
+        self.code() == WOULD_BLOCK
+    }
+
+    fn lost(cause: io::Error) -> Self {
+        tracing::debug!(%cause, "socket of an SSH connection");
+        Self::new(SOCKET_GONE, "the socket is gone")
+    }
+}
+
+impl Blocks for io::Error {
+    fn would_block(&self) -> bool {
+        self.kind() == io::ErrorKind::WouldBlock
+    }
+
+    fn lost(cause: io::Error) -> Self {
+        cause
+    }
+}
+
+/// Runs a libssh2 call, again each time the socket is ready for what it waits for, to its end.
+async fn drive<T, E: Blocks>(
+    session: &Session,
+    socket: &TcpStream,
+    mut call: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let mut outcome = call();
+    loop {
+        match outcome {
+            Err(error) if error.would_block() => {}
+            ended => return ended,
+        }
+        let wanted = interest(session);
+        socket.ready(wanted).await.map_err(E::lost)?;
+        let mut called = None;
+        let tried = socket.try_io(wanted, || {
+            let waits = called.insert(call()).as_ref().is_err_and(E::would_block);
+            // Readiness is only forgotten when the socket itself was found empty (or full): forgetting it otherwise would lose the
+            // wake-up for what still lies there.
+            if waits && covers(interest(session), wanted) {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
+        });
+        outcome = match (called, tried) {
+            (Some(outcome), _) => outcome,
+            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(E::lost(error)),
+            (None, _) => call(),
+        };
+    }
+}
+
+fn interest(session: &Session) -> Interest {
+    match session.block_directions() {
+        BlockDirections::Outbound => Interest::WRITABLE,
+        BlockDirections::Both => Interest::READABLE | Interest::WRITABLE,
+        BlockDirections::Inbound | BlockDirections::None => Interest::READABLE,
+    }
+}
+
+fn covers(now: Interest, before: Interest) -> bool {
+    (now.is_readable() || !before.is_readable()) && (now.is_writable() || !before.is_writable())
+}
+
+/// A connection; its socket is shut when it is dropped.
+pub(super) struct Connection {
+    pub(super) session: Session,
+    socket: Arc<TcpStream>,
+}
+
+impl Connection {
+    /// Reaches the host and waits until it greets. Costs the host nothing yet: a host that never greets holds no handshake slot.
+    pub(super) async fn dial(address: &str, port: u16) -> Result<Self, String> {
+        let stream = TcpStream::connect((address, port))
+            .await
+            .map_err(|cause| unreachable(&cause))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|cause| format!("no socket: {cause}"))?;
+        let session = Session::new().map_err(|cause| format!("no SSH session: {cause}"))?;
+        session.set_blocking(false);
+        let greeted = stream.readable().await;
+        greeted.map_err(|cause| format!("connection lost: {cause}"))?;
+        let socket = Arc::new(stream);
+        Ok(Self { session, socket })
+    }
+
+    /// Agrees on keys and ciphers; returns the host's key, still to be judged.
+    pub(super) async fn handshake(
+        &mut self,
+        record: &Record,
+        keepalive: Duration,
+    ) -> Result<HostKey, String> {
+        let algorithms = record.algorithms();
+        for (method, wanted) in [
+            (MethodType::Kex, KEY_EXCHANGE),
+            (MethodType::HostKey, algorithms.as_str()),
+            (MethodType::CryptCs, CIPHERS),
+            (MethodType::CryptSc, CIPHERS),
+        ] {
+            let set = self.session.method_pref(method, wanted);
+            set.map_err(|cause| format!("libssh2 refused \"{wanted}\": {cause}"))?;
+        }
+        self.session.set_tcp_stream(Arc::clone(&self.socket));
+        let mut session = self.session.clone();
+        let shaken = self.drive(|| session.handshake()).await;
+        shaken.map_err(|cause| self.explain_handshake(&cause))?;
+        let seconds = u32::try_from(keepalive.as_secs()).unwrap_or(u32::MAX);
+        self.session.set_keepalive(true, seconds);
+        let key = self.session.host_key().map(|(blob, _)| HostKey::new(blob));
+        key.ok_or_else(|| "the server showed no host key".into())
+    }
+
+    fn explain_handshake(&self, cause: &ssh2::Error) -> String {
+        let banner = match self.session.banner() {
+            Some(banner) => format!(
+                " (it says {:?})",
+                banner.chars().take(80).collect::<String>()
+            ),
+            None => String::new(),
+        };
+        if NO_COMMON_METHOD.contains(&cause.code()) {
+            return format!(
+                "no common key exchange, host key type or cipher with the server{banner}: a server this old (SHA-1, ssh-rsa, DSA or \
+                 3DES only) cannot be reached, update its sshd: {cause}"
+            );
+        }
+        format!("the SSH handshake failed{banner}: {cause}")
+    }
+
+    /// Logs in with the private key.
+    pub(super) async fn login(&self, login: &Login) -> Result<(), String> {
+        let key = login.key.expose_secret();
+        let shown = self
+            .drive(|| {
+                self.session
+                    .userauth_pubkey_memory(&login.user, None, key, None)
+            })
+            .await;
+        shown.map_err(|cause| match cause.code() {
+            AUTHENTICATION_FAILED => format!(
+                "the server refused the key of the profile for user {}: add its public half to that user's authorized_keys",
+                login.user
+            ),
+            KEY_FILE | KEY_UNVERIFIED => format!(
+                "login as {} failed: the private key could not be used ({cause}); it must be an unencrypted OpenSSH or PEM key that the \
+                 server accepts for this user",
+                login.user
+            ),
+            _ => format!("login as {} failed: {cause}", login.user),
+        })
+    }
+
+    /// Drives a libssh2 call on this session; see [`drive`].
+    pub(super) async fn drive<T, E: Blocks>(
+        &self,
+        call: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        drive(&self.session, &self.socket, call).await
+    }
+
+    /// Sends a keep-alive if one is due. Fails when the connection is known to be gone.
+    pub(super) fn keep_alive(&self) -> Result<(), ssh2::Error> {
+        match self.session.keepalive_send() {
+            Err(error) if !error.would_block() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says good-bye, as far as that goes without waiting.
+    pub(super) fn close(self) {
+        let said = self
+            .session
+            .disconnect(Some(DisconnectCode::ByApplication), "idle", None);
+        tracing::trace!(?said, "SSH connection closed");
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Without this libssh2 would wait for the host's answers before it frees anything, which a non-blocking session never sees: the
+        // memory would leak. On a shut socket it gives up at once.
+        if let Err(cause) = SockRef::from(&*self.socket).shutdown(Shutdown::Both) {
+            tracing::trace!(%cause, "socket was closed already");
+        }
+    }
+}
+
+fn unreachable(cause: &io::Error) -> String {
+    match cause.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "connection refused: no sshd listens there, or a firewall rejects it".into()
+        }
+        _ => format!("no connection: {cause}"),
+    }
+}
+
+/// Names a host in messages: `ops@10.0.0.11:22`.
+pub(super) fn label(host: &Host) -> String {
+    let Host { address, port, .. } = host;
+    let user = &host.login.user;
+    if address.contains(':') {
+        format!("{user}@[{address}]:{port}")
+    } else {
+        format!("{user}@{address}:{port}")
+    }
+}

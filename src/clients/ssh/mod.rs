@@ -1,0 +1,296 @@
+//! Commands on nodes over SSH.
+//!
+//! The seam: callers see [`Ssh`], [`Host`] and [`Request`], never a connection. Behind it, two event threads own every session; sessions are
+//! non-blocking, so a host that hangs costs a timer and never a thread.
+
+mod backoff;
+mod connection;
+mod engine;
+mod known_hosts;
+mod program;
+mod talk;
+mod trust;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use crate::clients::output::{ExecOutput, Exit, Kept};
+use crate::error::{Error, Result};
+use engine::{Done, Engine, Job};
+
+pub use known_hosts::KnownHosts;
+pub(crate) use program::quote;
+pub(crate) use talk::Listener;
+pub use trust::{HostKey, HostKeys, Trust};
+
+/// How often kept connections are looked after.
+const MAINTENANCE: Duration = Duration::from_secs(5);
+const EVENT_THREADS: usize = 2;
+
+/// Limits; the defaults suit a fleet.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For the TCP connection, and again for the handshake and the login.
+    pub connect_limit: Duration,
+    /// For the start of a command on an open connection.
+    pub answer_limit: Duration,
+    /// Handshakes at once.
+    pub handshakes: usize,
+    /// Between keep-alives; below the time-outs of NAT and firewalls.
+    pub keepalive: Duration,
+    /// A connection unused for so long is closed; above the tick.
+    pub idle_limit: Duration,
+    /// Pause after a first failure.
+    pub backoff_first: Duration,
+    /// The longest pause.
+    pub backoff_longest: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_limit: Duration::from_secs(10),
+            answer_limit: Duration::from_secs(10),
+            handshakes: 16,
+            keepalive: Duration::from_secs(30),
+            idle_limit: Duration::from_secs(300),
+            backoff_first: Duration::from_secs(1),
+            backoff_longest: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How to log in, shared by the hosts of a profile.
+pub struct Login {
+    user: String,
+    key: SecretString,
+    trust: Trust,
+    digest: [u8; 32],
+}
+
+impl Login {
+    /// A user, a private key (OpenSSH or PEM text) and how host keys are trusted.
+    pub fn new(user: impl Into<String>, key: SecretString, trust: Trust) -> Self {
+        let user = user.into();
+        let trusted = match &trust {
+            Trust::FirstUse => String::new(),
+            Trust::Pinned(lines) => lines.canonical(),
+        };
+        let mut hash = Sha256::new();
+        for part in [user.as_str(), key.expose_secret(), &trusted] {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+        Self {
+            user,
+            key,
+            trust,
+            digest: hash.finalize().into(),
+        }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A machine and how to log in to it.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Name or address.
+    pub address: String,
+    /// TCP port of sshd.
+    pub port: u16,
+    /// How to log in.
+    pub login: Arc<Login>,
+}
+
+/// Names the connection of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct HostId {
+    address: String,
+    port: u16,
+    user: String,
+}
+
+impl Host {
+    fn id(&self) -> HostId {
+        HostId {
+            address: self.address.clone(),
+            port: self.port,
+            user: self.login.user.clone(),
+        }
+    }
+}
+
+/// A script to run on a host through `/bin/sh -c`.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The script.
+    pub script: String,
+    /// What it reads; empty = nothing.
+    pub stdin: Vec<u8>,
+    /// After which it is stopped, with its process group.
+    pub time_limit: Duration,
+    /// How much is kept of each of its streams, bytes.
+    pub max_output: usize,
+    /// Whether to try at once although the host failed a moment ago: someone asked for it.
+    pub eager: bool,
+}
+
+/// The SSH client; cheap to clone.
+#[derive(Clone)]
+pub struct Ssh {
+    engine: Arc<Engine>,
+    threads: Arc<Threads>,
+}
+
+/// The event threads; they end with the last clone of the client.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Also called on async threads, where waiting is not allowed.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Ssh {
+    /// Starts the event threads.
+    ///
+    /// # Errors
+    /// No thread is to be had.
+    pub fn new(options: Options, keys: Arc<dyn HostKeys>) -> Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(EVENT_THREADS)
+            .thread_name("ssh")
+            .enable_all()
+            .build()
+            .map_err(|cause| Error::internal("could not start the SSH threads", cause))?;
+        let engine = Arc::new(Engine::new(options, keys));
+        let looked_after = Arc::downgrade(&engine);
+        runtime.spawn(async move {
+            let mut ticks = tokio::time::interval(MAINTENANCE);
+            loop {
+                ticks.tick().await;
+                let Some(engine) = looked_after.upgrade() else {
+                    return;
+                };
+                engine.maintain(std::time::Instant::now());
+            }
+        });
+        Ok(Self {
+            engine,
+            threads: Arc::new(Threads(Some(runtime))),
+        })
+    }
+
+    /// Runs a script on a host. Dropping the future stops the script.
+    ///
+    /// # Errors
+    /// `Upstream`: the host could not be reached, trusted or logged in to, or the connection was lost. That the script failed is no error.
+    pub async fn exec(&self, host: &Host, request: Request) -> Result<ExecOutput> {
+        let Request {
+            script,
+            stdin,
+            time_limit,
+            max_output,
+            eager,
+        } = request;
+        if script.contains('\0') {
+            return Err(Error::invalid("script", "contains a NUL character"));
+        }
+        let listener = Keeper {
+            stdout: Kept::new(max_output),
+            stderr: Kept::new(max_output),
+            limit: time_limit,
+        };
+        let job = Job {
+            program: program::script(&script, &stdin),
+            listener,
+            eager,
+        };
+        let Done {
+            exit,
+            took,
+            listener,
+        } = self.run(host, job).await?;
+        let Keeper { stdout, stderr, .. } = listener;
+        Ok(ExecOutput {
+            status: exit,
+            truncated: stdout.truncated() || stderr.truncated(),
+            stdout: stdout.into_bytes(),
+            stderr: stderr.into_bytes(),
+            took,
+        })
+    }
+
+    /// Runs a program of `/bin/sh` on a host and lets a listener hear it. Dropping the future tells the program to stop.
+    pub(crate) async fn listen<L: Listener + 'static>(
+        &self,
+        host: &Host,
+        program: Vec<u8>,
+        listener: L,
+    ) -> Result<(Exit, L)> {
+        let job = Job {
+            program,
+            listener,
+            eager: false,
+        };
+        let done = self.run(host, job).await?;
+        Ok((done.exit, done.listener))
+    }
+
+    /// Hands a job to the event threads: a connection is only touched there, and never left half-way when the caller goes.
+    async fn run<L: Listener + 'static>(&self, host: &Host, job: Job<L>) -> Result<Done<L>> {
+        let gone = || Error::Internal("the SSH threads have ended".into());
+        let runtime = self.threads.0.as_ref().ok_or_else(gone)?;
+        let (engine, host) = (Arc::clone(&self.engine), host.clone());
+        let (mut asker, answer) = oneshot::channel();
+        runtime.spawn(async move {
+            let done = engine.run(&host, job, &mut asker).await;
+            if asker.send(done).is_err() {
+                tracing::trace!("nobody waited for the end of a command");
+            }
+        });
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Connections kept open at the moment.
+    pub fn open_connections(&self) -> usize {
+        self.engine.open_connections()
+    }
+}
+
+/// Keeps what a script prints.
+struct Keeper {
+    stdout: Kept,
+    stderr: Kept,
+    limit: Duration,
+}
+
+impl Listener for Keeper {
+    fn stdout(&mut self, bytes: &[u8], _at: Duration) {
+        self.stdout.push(bytes);
+    }
+
+    fn stderr(&mut self, bytes: &[u8]) {
+        self.stderr.push(bytes);
+    }
+
+    fn limit(&self) -> Duration {
+        self.limit
+    }
+}

@@ -1,0 +1,105 @@
+//! The programs that `/bin/sh` on a node reads from its standard input. The command line is always `exec /bin/sh`: it means the same to
+//! every login shell, and no script or secret stands in the node's list of processes because of it.
+
+/// What a node is asked to run; the program follows on its standard input.
+pub(super) const COMMAND: &str = "exec /bin/sh";
+/// Written after the program to have it stopped.
+pub(super) const STOP: &[u8] = b"stop\n";
+
+/// A word that a POSIX shell reads as exactly `text`.
+pub(crate) fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The program that runs one script.
+///
+/// The whole of it is parsed before it runs (one compound command that ends with `exit`), so a script cannot change what follows by reading
+/// along. A watcher waits for a line on the standard input and then ends the process group: sshd makes one for each command, and `$$` leads
+/// it since the login shell was replaced. Where it does not, no such group exists and the signal reaches nobody else. The end of the input
+/// without a line (a lost connection) leaves the script alone, as ssh does.
+pub(super) fn script(script: &str, stdin: &[u8]) -> Vec<u8> {
+    let script = quote(script);
+    let feed = if stdin.is_empty() {
+        String::new()
+    } else {
+        format!("printf %b {} | ", escape(stdin))
+    };
+    format!(
+        "{{ exec 3<&0 </dev/null\n\
+         {feed}/bin/sh -c {script} 3<&- &\n\
+         p=$!\n\
+         {{ trap '' TERM; read -r x <&3 && {{ kill -s TERM -- -$$ || kill -s TERM $p; sleep 2; kill -s KILL -- -$$ || kill -s KILL $p; }}; }} >/dev/null 2>&1 &\n\
+         w=$!\n\
+         exec 3<&-\n\
+         wait $p; s=$?\n\
+         kill -s KILL $w 2>/dev/null\n\
+         exit $s; }}\n"
+    )
+    .into_bytes()
+}
+
+/// Bytes as a quoted argument of `printf %b`, which alone of the portable means can print every byte.
+fn escape(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() + 2);
+    text.push('\'');
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b" \n.,:;=/_-".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("\\0{byte:03o}"));
+        }
+    }
+    text.push('\'');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    fn sh(program: &[u8]) -> std::process::Output {
+        let mut child = Command::new("/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.as_mut().unwrap().write_all(program).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    #[test]
+    fn a_script_keeps_its_status_streams_and_input() {
+        let output = sh(&script(
+            "cat; echo \"it's\" '$HOME' \\\\ >&2\nexit 3",
+            b"a\0b\n\\n%s'\xff",
+        ));
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(output.stdout, b"a\0b\n\\n%s'\xff");
+        assert_eq!(output.stderr, b"it's $HOME \\\n");
+    }
+
+    #[test]
+    fn a_script_cannot_read_what_follows_it() {
+        let program = [script("cat; echo done", b"").as_slice(), b"echo stolen\n"].concat();
+        assert_eq!(sh(&program).stdout, b"done\n");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_text_survives_quoting(text in "[^\0]{0,60}") {
+            let program = format!("printf %s {}", quote(&text));
+            let output = sh(program.as_bytes());
+            prop_assert_eq!(output.stdout, text.as_bytes());
+        }
+
+        #[test]
+        fn any_bytes_survive_as_input(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
+            prop_assert_eq!(sh(&script("cat", &bytes)).stdout, bytes);
+        }
+    }
+}
