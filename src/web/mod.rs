@@ -1,5 +1,6 @@
 //! SHOW: pages and API. Handlers read the request, call the layers below, and write the answer; nothing is decided here.
 
+pub mod api;
 pub mod assets;
 pub mod auth;
 pub mod error;

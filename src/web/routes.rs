@@ -12,7 +12,7 @@ use actix_web::{FromRequest, HttpResponse, Responder, Route, guard};
 use crate::models::Role;
 use crate::web::auth::{Access, Guard};
 use crate::web::error::Failure;
-use crate::web::{assets, auth, health};
+use crate::web::{api, assets, auth, health};
 
 use Access::{Metrics, Open};
 
@@ -24,7 +24,7 @@ pub struct Line {
     /// GET answers HEAD as well.
     pub method: Method,
     /// The path, parameters in braces.
-    pub path: &'static str,
+    pub path: String,
     /// Whom it is for.
     pub access: Access,
     route: Route,
@@ -43,22 +43,24 @@ fn base() -> Vec<Line> {
     ]
 }
 
-/// Every line.
+/// Every line; those of the API stand in `api/table.rs`, with what its description says of them.
 pub fn table() -> Vec<Line> {
-    base()
+    let api = api::table::operations();
+    let api = api.into_iter().map(|operation| operation.line);
+    base().into_iter().chain(api).collect()
 }
 
 /// Attaches every line; a known path with another method answers 405 and says which would do.
 pub fn configure(service: &mut ServiceConfig) {
     let mut lines = table();
-    while let Some(path) = lines.first().map(|line| line.path) {
+    while let Some(path) = lines.first().map(|line| line.path.clone()) {
         let (same, rest) = lines.into_iter().partition(|line| line.path == path);
         lines = rest;
-        service.service(resource(path, same));
+        service.service(resource(&path, same));
     }
 }
 
-fn resource(path: &'static str, lines: Vec<Line>) -> actix_web::Resource {
+fn resource(path: &str, lines: Vec<Line>) -> actix_web::Resource {
     let allowed: BTreeSet<String> = lines
         .iter()
         .flat_map(|line| match line.method {
@@ -91,7 +93,7 @@ fn method_not_allowed(allowed: &str) -> Failure {
 }
 
 /// A line for reading; it never changes anything.
-pub fn get<F, Args>(path: &'static str, access: Access, handler: F) -> Line
+pub fn get<F, Args>(path: &str, access: Access, handler: F) -> Line
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
@@ -108,7 +110,7 @@ where
 }
 
 /// A line for making or doing something.
-pub fn post<F, Args>(path: &'static str, access: Access, handler: F) -> Line
+pub fn post<F, Args>(path: &str, access: Access, handler: F) -> Line
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
@@ -118,7 +120,7 @@ where
 }
 
 /// A line for replacing something.
-pub fn put<F, Args>(path: &'static str, access: Access, handler: F) -> Line
+pub fn put<F, Args>(path: &str, access: Access, handler: F) -> Line
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
@@ -128,7 +130,7 @@ where
 }
 
 /// A line for removing something.
-pub fn delete<F, Args>(path: &'static str, access: Access, handler: F) -> Line
+pub fn delete<F, Args>(path: &str, access: Access, handler: F) -> Line
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
@@ -137,13 +139,7 @@ where
     line(Method::DELETE, path, access, web::delete(), handler)
 }
 
-fn line<F, Args>(
-    method: Method,
-    path: &'static str,
-    access: Access,
-    route: Route,
-    handler: F,
-) -> Line
+fn line<F, Args>(method: Method, path: &str, access: Access, route: Route, handler: F) -> Line
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
@@ -153,7 +149,7 @@ where
     let checked = from_fn(move |req, next| guard.check(req, next));
     Line {
         method,
-        path,
+        path: path.to_owned(),
         access,
         route: route.to(handler).wrap(checked),
     }
@@ -168,7 +164,7 @@ mod tests {
         let mut seen = BTreeSet::new();
         for line in table() {
             assert!(
-                seen.insert((line.method.to_string(), line.path)),
+                seen.insert((line.method.to_string(), line.path.clone())),
                 "{} {} stands twice",
                 line.method,
                 line.path

@@ -18,7 +18,7 @@ fn concrete(path: &str) -> String {
 fn lines() -> Vec<(String, String, Access)> {
     routes::table()
         .iter()
-        .map(|line| (line.method.to_string(), concrete(line.path), line.access))
+        .map(|line| (line.method.to_string(), concrete(&line.path), line.access))
         .collect()
 }
 
