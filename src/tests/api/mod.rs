@@ -2,4 +2,7 @@
 
 mod access;
 mod base;
+mod holds;
 mod login;
+mod openapi;
+mod watching;

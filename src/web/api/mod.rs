@@ -3,6 +3,8 @@
 //! `table.rs` is both the list of routes and their description, so that neither can say what the other does not.
 
 mod audit;
+mod decisions;
+mod holds;
 mod openapi;
 mod operation;
 mod paging;

@@ -14,7 +14,7 @@ use crate::models::cluster::Cluster;
 use crate::models::counter::Counter;
 use crate::models::jvm_profile::JvmProfile;
 use crate::models::node::{self, Node};
-use crate::models::{CounterKind, JvmProfileId, to_ms};
+use crate::models::{CounterKind, JvmProfileId, NodeId, to_ms};
 use crate::samples::{Sample, SeriesKey};
 use crate::web::error::Answer;
 
@@ -110,7 +110,7 @@ fn find(conn: &mut Connection, wanted: &Wanted) -> Result<Found> {
     })
 }
 
-type Jvms = BTreeMap<i64, Vec<(JvmProfileId, String)>>;
+type Jvms = BTreeMap<NodeId, Vec<(JvmProfileId, String)>>;
 
 fn jvms_of_nodes(conn: &mut Connection) -> Result<Jvms> {
     let names: BTreeMap<_, _> = JvmProfile::all(conn)?
@@ -120,42 +120,23 @@ fn jvms_of_nodes(conn: &mut Connection) -> Result<Jvms> {
     let mut jvms = Jvms::new();
     for (node, profile) in node::jvm_profiles_of_nodes(conn)? {
         let name = names.get(&profile).cloned().unwrap_or_default();
-        jvms.entry(node.0).or_default().push((profile, name));
+        jvms.entry(node).or_default().push((profile, name));
     }
     Ok(jvms)
 }
 
 fn series_of(node: &Node, counter: &Counter, jvms: &Jvms) -> Vec<(String, SeriesKey)> {
-    let (id, counter_id) = (node.id, counter.id);
-    match counter.kind {
-        CounterKind::Ssh => vec![(
-            node.name.clone(),
-            SeriesKey::Ssh {
-                node: id,
-                counter: counter_id,
-            },
-        )],
-        CounterKind::Local => vec![(
-            node.name.clone(),
-            SeriesKey::Local {
-                node: id,
-                counter: counter_id,
-            },
-        )],
-        CounterKind::Jmx => jvms
-            .get(&id.0)
-            .into_iter()
-            .flatten()
-            .map(|(jvm, name)| {
-                let key = SeriesKey::Jmx {
-                    node: id,
-                    jvm: *jvm,
-                    counter: counter_id,
-                };
-                (format!("{}/{name}", node.name), key)
-            })
-            .collect(),
-    }
+    let jvms = jvms.get(&node.id).map_or(&[][..], Vec::as_slice);
+    let ids: Vec<_> = jvms.iter().map(|(id, _)| *id).collect();
+    let labelled = |key| {
+        let SeriesKey::Jmx { jvm, .. } = key else {
+            return (node.name.clone(), key);
+        };
+        let name = jvms.iter().find(|(id, _)| *id == jvm);
+        let name = name.map_or("", |(_, name)| name.as_str());
+        (format!("{}/{name}", node.name), key)
+    };
+    SeriesKey::of(counter, node, &ids).map(labelled).collect()
 }
 
 /// RFC 3339, or milliseconds since 1970.
