@@ -5,3 +5,4 @@ mod output;
 pub mod ssh;
 
 pub use output::{ExecOutput, Exit};
+pub mod mail;

@@ -18,7 +18,7 @@ pub use http::{Http, Tls};
 pub use log::{Log, LogFormat};
 pub use mail::Mail;
 pub use sampling::Sampling;
-pub use source::{SETTINGS, Setting, Source};
+pub use source::{SETTINGS, Setting, Source, nearest};
 
 use crate::error::Result;
 

@@ -1,5 +1,6 @@
 //! Rows and their queries, one file per table. No HTTP, no action kinds, no templates.
 
+mod claim;
 mod named;
 mod types;
 
@@ -14,6 +15,7 @@ pub mod host_key;
 pub mod jvm_profile;
 pub mod node;
 pub mod run;
+pub mod run_event;
 pub mod secret;
 pub mod session;
 pub mod ssh_profile;

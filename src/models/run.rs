@@ -184,4 +184,40 @@ impl Run {
             .order(runs::id)
             .load(conn)?)
     }
+
+    /// Adds a run.
+    ///
+    /// # Errors
+    /// A reference dangles, or the database fails.
+    pub fn insert(conn: &mut Connection, new: &NewRun) -> Result<Self> {
+        Ok(diesel::insert_into(runs::table)
+            .values(new)
+            .returning(runs::all_columns)
+            .get_result(conn)?)
+    }
+
+    /// The runs of a trigger that may still act.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn open_of_trigger(conn: &mut Connection, trigger: TriggerId) -> Result<Vec<Self>> {
+        Ok(runs::table
+            .filter(runs::trigger_id.eq(trigger))
+            .filter(runs::state.eq_any(OPEN))
+            .order(runs::id)
+            .load(conn)?)
+    }
+
+    /// The runs that may still add nodes to a cluster or take nodes from it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn open_capacity_changes(conn: &mut Connection, cluster: ClusterId) -> Result<Vec<Self>> {
+        Ok(runs::table
+            .filter(runs::cluster_id.eq(cluster))
+            .filter(runs::capacity_change.ne(0))
+            .filter(runs::state.eq_any(OPEN))
+            .order(runs::id)
+            .load(conn)?)
+    }
 }

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use crate::db::Connection;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::{RunId, StepRunId, StepState, StepTarget};
 use crate::schema::step_runs;
 
@@ -103,5 +103,93 @@ impl StepRun {
             .filter(step_runs::run_id.eq_any(runs.to_vec()))
             .order((step_runs::run_id, step_runs::position))
             .load(conn)?)
+    }
+}
+
+/// What a transition writes beside the state; none = stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, AsChangeset)]
+#[diesel(table_name = step_runs)]
+pub struct StepChange {
+    /// See [`StepRun::target_name`].
+    pub target_name: Option<String>,
+    /// See [`StepRun::state`].
+    pub state: Option<StepState>,
+    /// See [`StepRun::token`]; the inner none takes it away.
+    pub token: Option<Option<String>>,
+    /// See [`StepRun::attempt`].
+    pub attempt: Option<i32>,
+    /// See [`StepRun::outputs`].
+    pub outputs: Option<String>,
+    /// See [`StepRun::report`].
+    pub report: Option<String>,
+    /// See [`StepRun::error`]; the inner none takes it away.
+    pub error: Option<Option<String>>,
+    /// See [`StepRun::started_ms`]; the inner none takes it away.
+    pub started_ms: Option<Option<i64>>,
+    /// See [`StepRun::finished_ms`]; the inner none takes it away.
+    pub finished_ms: Option<Option<i64>>,
+}
+
+impl StepChange {
+    /// A change of state alone.
+    pub fn to(state: StepState) -> Self {
+        Self {
+            state: Some(state),
+            ..Self::default()
+        }
+    }
+}
+
+impl StepRun {
+    /// Adds a step.
+    ///
+    /// # Errors
+    /// The position is taken, or the database fails.
+    pub fn insert(conn: &mut Connection, new: &NewStepRun) -> Result<Self> {
+        Ok(diesel::insert_into(step_runs::table)
+            .values(new)
+            .returning(step_runs::all_columns)
+            .get_result(conn)?)
+    }
+
+    /// The step of an id, if it is one of the run's.
+    ///
+    /// # Errors
+    /// There is none, or the database fails.
+    pub fn find(conn: &mut Connection, run: RunId, id: StepRunId) -> Result<Self> {
+        let row = step_runs::table
+            .find(id)
+            .filter(step_runs::run_id.eq(run))
+            .first(conn)
+            .optional()?;
+        row.ok_or_else(|| Error::NotFound(format!("step {id} of run {run}")))
+    }
+
+    /// The steps of a run, in their order.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn of_run(conn: &mut Connection, run: RunId) -> Result<Vec<Self>> {
+        Ok(step_runs::table
+            .filter(step_runs::run_id.eq(run))
+            .order(step_runs::position)
+            .load(conn)?)
+    }
+
+    /// Writes a transition if the step is in one of `from`; false when it is not.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn change(
+        conn: &mut Connection,
+        id: StepRunId,
+        from: &[StepState],
+        change: &StepChange,
+    ) -> Result<bool> {
+        let changed = diesel::update(step_runs::table.find(id))
+            .filter(step_runs::state.eq_any(from.to_vec()))
+            .set(change)
+            .execute(conn)?;
+        Ok(changed == 1)
     }
 }

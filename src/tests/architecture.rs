@@ -31,7 +31,11 @@ const CRATES: [(&[&str], &[&str], &str); 7] = [
         &["web", "cli", "app"],
         "HTTP is known to web/ alone",
     ),
-    (&["askama"], &["web"], "templates belong to the pages"),
+    (
+        &["askama"],
+        &["web", "actions"],
+        "templates belong to the pages, and an action kind brings its partial",
+    ),
     (
         &["apalis", "apalis_cron", "apalis_sqlite", "apalis_redis"],
         &["jobs"],

@@ -1,0 +1,154 @@
+//! Who drives a run, and every change of its state: each by compare-and-set, so that of two that try one succeeds.
+
+use diesel::prelude::*;
+
+use crate::db::Connection;
+use crate::error::Result;
+use crate::models::run::Run;
+use crate::models::uses::OPEN;
+use crate::models::{RunId, RunState};
+use crate::schema::runs;
+
+impl Run {
+    /// Runs that a worker should drive and none does: not begun, or the claim on them has lapsed.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn unclaimed(conn: &mut Connection, now_ms: i64) -> Result<Vec<RunId>> {
+        Ok(runs::table
+            .filter(runs::state.eq_any([RunState::Queued, RunState::Running]))
+            .filter(
+                runs::claimed_until_ms
+                    .is_null()
+                    .or(runs::claimed_until_ms.le(now_ms)),
+            )
+            .order(runs::id)
+            .select(runs::id)
+            .load(conn)?)
+    }
+
+    /// Takes the run for one worker until `until_ms`; false when another holds it or it is not to be driven.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn claim(
+        conn: &mut Connection,
+        id: RunId,
+        claim: &str,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<bool> {
+        let free = runs::claimed_until_ms
+            .is_null()
+            .or(runs::claimed_until_ms.le(now_ms));
+        let taken = diesel::update(runs::table.find(id))
+            .filter(runs::state.eq_any([RunState::Queued, RunState::Running]))
+            .filter(free)
+            .set((
+                runs::state.eq(RunState::Running),
+                runs::claimed_by.eq(claim),
+                runs::claimed_until_ms.eq(until_ms),
+            ))
+            .execute(conn)?;
+        if taken == 1 {
+            diesel::update(runs::table.find(id))
+                .filter(runs::started_ms.is_null())
+                .set(runs::started_ms.eq(now_ms))
+                .execute(conn)?;
+        }
+        Ok(taken == 1)
+    }
+
+    /// Keeps a claim alive until `until_ms`; false when it was lost.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn renew(conn: &mut Connection, id: RunId, claim: &str, until_ms: i64) -> Result<bool> {
+        let kept = diesel::update(runs::table.find(id))
+            .filter(runs::claimed_by.eq(claim))
+            .filter(runs::state.eq(RunState::Running))
+            .set(runs::claimed_until_ms.eq(until_ms))
+            .execute(conn)?;
+        Ok(kept == 1)
+    }
+
+    /// Ends the driving of a run: its new state, and nobody's claim. False when the claim was lost.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn settle(
+        conn: &mut Connection,
+        id: RunId,
+        claim: &str,
+        state: RunState,
+        finished_ms: Option<i64>,
+    ) -> Result<bool> {
+        let settled = diesel::update(runs::table.find(id))
+            .filter(runs::claimed_by.eq(claim))
+            .filter(runs::state.eq(RunState::Running))
+            .set((
+                runs::state.eq(state),
+                runs::claimed_by.eq(None::<String>),
+                runs::claimed_until_ms.eq(None::<i64>),
+                runs::finished_ms.eq(finished_ms),
+            ))
+            .execute(conn)?;
+        Ok(settled == 1)
+    }
+
+    /// Moves a run that nobody drives from one of `from` to `to`; false when it was in none of them.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn change_state(
+        conn: &mut Connection,
+        id: RunId,
+        from: &[RunState],
+        to: RunState,
+        finished_ms: Option<i64>,
+    ) -> Result<bool> {
+        let changed = diesel::update(runs::table.find(id))
+            .filter(runs::state.eq_any(from.to_vec()))
+            .set((runs::state.eq(to), runs::finished_ms.eq(finished_ms)))
+            .execute(conn)?;
+        Ok(changed == 1)
+    }
+
+    /// Notes who wants the run cancelled; false when it is not running or somebody asked before.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn request_cancel(conn: &mut Connection, id: RunId, by: &str) -> Result<bool> {
+        let noted = diesel::update(runs::table.find(id))
+            .filter(runs::state.eq_any(OPEN))
+            .filter(runs::cancel_requested_by.is_null())
+            .set(runs::cancel_requested_by.eq(by))
+            .execute(conn)?;
+        Ok(noted == 1)
+    }
+
+    /// Gives back every claim of a worker whose process is known to be gone: claims whose text begins with `prefix`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn release_claims(conn: &mut Connection, prefix: &str) -> Result<usize> {
+        let held: Vec<(RunId, Option<String>)> = runs::table
+            .filter(runs::state.eq(RunState::Running))
+            .select((runs::id, runs::claimed_by))
+            .load(conn)?;
+        let mut released = 0;
+        for (id, claim) in held {
+            let Some(claim) = claim.filter(|claim| claim.starts_with(prefix)) else {
+                continue;
+            };
+            released += diesel::update(runs::table.find(id))
+                .filter(runs::claimed_by.eq(claim))
+                .set((
+                    runs::claimed_by.eq(None::<String>),
+                    runs::claimed_until_ms.eq(None::<i64>),
+                ))
+                .execute(conn)?;
+        }
+        Ok(released)
+    }
+}
