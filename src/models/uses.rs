@@ -6,7 +6,7 @@
 use std::fmt;
 
 use diesel::prelude::*;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::db::Connection;
 use crate::error::Result;
@@ -50,7 +50,7 @@ pub struct Named<'a> {
 }
 
 /// What an action's settings name, whatever its kind: `ssh_profile`, `ec2_profile`, `jvm_profiles` and `select: lowest:<counter>`.
-pub fn named_in_settings(settings: &Value) -> Vec<Named<'_>> {
+pub fn named_in_settings(settings: &Map<String, Value>) -> Vec<Named<'_>> {
     let mut found = Vec::new();
     for (key, noun) in [
         ("ssh_profile", "ssh profile"),
@@ -279,7 +279,7 @@ fn actions_naming(conn: &mut Connection, noun: &str, name: &str) -> Result<Vec<U
     let rows: Vec<Action> = actions::table.order(actions::name).load(conn)?;
     let naming = rows.into_iter().filter(|row| {
         // Settings that are no JSON name nothing; whoever runs the action reports them.
-        let settings: Value = serde_json::from_str(&row.settings).unwrap_or_default();
+        let settings: Map<String, Value> = serde_json::from_str(&row.settings).unwrap_or_default();
         named_in_settings(&settings)
             .iter()
             .any(|named| named.noun == noun && named.name == name)

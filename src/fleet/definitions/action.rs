@@ -1,0 +1,75 @@
+//! A named, configured instance of an action kind.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Reference, Secs};
+use crate::error::{Error, Fault, Result};
+use crate::fleet::kinds;
+use crate::fleet::reader::Object;
+use crate::fleet::value::join;
+use crate::models::action::{Action as Row, NewAction};
+use crate::models::uses::named_in_settings;
+
+/// A named, configured instance of an action kind; the keys beside these are the kind's own.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Action {
+    /// Unique name.
+    pub name: String,
+    /// The action kind's name: `LocalScript`.
+    pub kind: String,
+    /// Time limit; none = the kind's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub timeout: Option<Secs>,
+    /// The kind's own settings.
+    #[serde(flatten)]
+    #[schema(value_type = Object, additional_properties)]
+    pub settings: Map<String, Value>,
+}
+
+impl Action {
+    pub(in crate::fleet) fn read(object: &mut Object<'_>) -> Self {
+        let name = object.required_name("name");
+        let kind = object.required_text("kind");
+        let timeout = object.duration("timeout", 1).map(Secs);
+        let (settings, path, faults) = object.rest();
+        if !kind.is_empty() && kinds::targets(&kind).is_none() {
+            faults.push(Fault::new(join(path, "kind"), kinds::unknown(&kind)));
+        }
+        Self {
+            name,
+            kind,
+            timeout,
+            settings,
+        }
+    }
+
+    pub(in crate::fleet) fn references(&self, found: &mut Vec<Reference>) {
+        for named in named_in_settings(&self.settings) {
+            found.push(Reference::new(named.path, named.noun, named.name));
+        }
+    }
+
+    pub(in crate::fleet) fn from_row(row: Row) -> Result<Self> {
+        let settings = serde_json::from_str(&row.settings).map_err(|cause| {
+            Error::internal(format!("action \"{}\" is damaged", row.name), cause)
+        })?;
+        Ok(Self {
+            name: row.name,
+            kind: row.kind,
+            timeout: row.timeout_secs.map(Secs),
+            settings,
+        })
+    }
+
+    pub(in crate::fleet) fn row(&self, now_ms: i64) -> NewAction {
+        NewAction {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            settings: Value::Object(self.settings.clone()).to_string(),
+            timeout_secs: self.timeout.map(|timeout| timeout.0),
+            updated_ms: now_ms,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! How to log in to a node.
+
+use serde::Serialize;
+
+use super::{Inline, Reference, SECRET};
+use crate::error::Result;
+use crate::fleet::ids::Ids;
+use crate::fleet::reader::Object;
+use crate::models::HostKeyPolicy;
+use crate::models::ssh_profile::{NewSshProfile, SshProfile as Row};
+
+/// How to log in to a node: a user, a private key, and whom to believe to be the host.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct SshProfile {
+    /// Unique name.
+    pub name: String,
+    /// User to log in as.
+    pub user: String,
+    /// TCP port of sshd, 22 by default.
+    pub port: i32,
+    /// A private key on Headroom's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private_key_file: Option<String>,
+    /// The vault's name of a private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private_key_secret: Option<String>,
+    /// A private key to put into the vault; never given back.
+    #[serde(skip)]
+    #[schema(value_type = Option<String>, write_only)]
+    pub private_key: Option<Inline>,
+    /// How a host's key is trusted: `pinned` by default where known hosts are given, else `first_use`.
+    pub host_keys: HostKeyPolicy,
+    /// Where pinned keys stand, on Headroom's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_hosts_file: Option<String>,
+    /// Pinned keys, in known_hosts lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<String>,
+}
+
+impl SshProfile {
+    pub(in crate::fleet) fn read(object: &mut Object<'_>) -> Self {
+        let name = object.required_name("name");
+        let user = object.text_that("user", is_login, "must be a login name");
+        let profile = Self {
+            name,
+            user: object.need("user", user, String::new()),
+            port: object.small("port", 1..=65_535).unwrap_or(22),
+            private_key_file: object.file_path("private_key_file"),
+            private_key_secret: object.name("private_key_secret"),
+            private_key: object.secret("private_key").map(Inline),
+            host_keys: HostKeyPolicy::FirstUse,
+            known_hosts_file: object.file_path("known_hosts_file"),
+            known_hosts: object.text("known_hosts"),
+        };
+        let keys = ["private_key_file", "private_key_secret", "private_key"];
+        match keys.iter().filter(|key| object.has(key)).count() {
+            1 => {}
+            0 => object.fault("private_key_file", "is required (or private_key_secret, or private_key); there is no login by password"),
+            _ => object.fault("private_key_file", "only one of private_key_file, private_key_secret and private_key may stand here"),
+        }
+        let pins = object.has("known_hosts") || object.has("known_hosts_file");
+        let host_keys = object.word("host_keys").unwrap_or(if pins {
+            HostKeyPolicy::Pinned
+        } else {
+            HostKeyPolicy::FirstUse
+        });
+        profile.check_host_keys(object, host_keys, pins);
+        Self {
+            host_keys,
+            ..profile
+        }
+    }
+
+    fn check_host_keys(&self, object: &mut Object<'_>, policy: HostKeyPolicy, pins: bool) {
+        if policy == HostKeyPolicy::Pinned && !pins {
+            object.fault("host_keys", "pinned needs known_hosts_file or known_hosts");
+        }
+        if policy == HostKeyPolicy::FirstUse && pins {
+            object.fault(
+                "host_keys",
+                "first_use takes no known_hosts; use pinned, or leave the known hosts out",
+            );
+        }
+        if object.has("known_hosts") && object.has("known_hosts_file") {
+            object.fault(
+                "known_hosts",
+                "stands beside known_hosts_file; only one of them may",
+            );
+        }
+        for (number, line) in (1..).zip(self.known_hosts.iter().flat_map(|text| text.lines())) {
+            if !is_known_host(line) {
+                object.fault(
+                    "known_hosts",
+                    format!("line {number} is not of the form: host key-type key"),
+                );
+            }
+        }
+    }
+
+    pub(in crate::fleet) fn references(&self, found: &mut Vec<Reference>) {
+        if let Some(name) = &self.private_key_secret {
+            found.push(Reference::new("private_key_secret", SECRET, name));
+        }
+    }
+
+    /// The vault's name for the key that stands in the file.
+    pub(in crate::fleet) fn own_secret(&self) -> String {
+        format!("ssh_profile.{}.private_key", self.name)
+    }
+
+    pub(in crate::fleet) fn from_row(row: Row, ids: &Ids) -> Result<Self> {
+        Ok(Self {
+            name: row.name,
+            user: row.login,
+            port: row.port,
+            private_key_file: row.private_key_file,
+            private_key_secret: ids.secrets.name_if(row.private_key_secret)?,
+            private_key: None,
+            host_keys: row.host_keys,
+            known_hosts_file: row.known_hosts_file,
+            known_hosts: row.known_hosts,
+        })
+    }
+
+    pub(in crate::fleet) fn row(&self, ids: &Ids, now_ms: i64) -> Result<NewSshProfile> {
+        Ok(NewSshProfile {
+            name: self.name.clone(),
+            login: self.user.clone(),
+            port: self.port,
+            private_key_file: self.private_key_file.clone(),
+            private_key_secret: ids.secrets.id_if(self.private_key_secret.as_deref())?,
+            host_keys: self.host_keys,
+            known_hosts_file: self.known_hosts_file.clone(),
+            known_hosts: self.known_hosts.clone(),
+            updated_ms: now_ms,
+        })
+    }
+}
+
+/// A leading dash would be read as an option by programs that get `user@host`.
+fn is_login(text: &str) -> bool {
+    !text.starts_with('-')
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@')
+}
+
+fn is_known_host(line: &str) -> bool {
+    let line = line.trim();
+    line.is_empty() || line.starts_with('#') || line.split_whitespace().count() >= 3
+}
