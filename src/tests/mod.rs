@@ -8,6 +8,7 @@
 
 mod api;
 mod architecture;
+mod fleet;
 mod migrations;
 mod samples;
 mod support;
