@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use actix_web::HttpMessage as _;
-use actix_web::HttpResponse;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -106,5 +105,5 @@ pub async fn limit_body(
     {
         discarded += chunk.len();
     }
-    Ok(req.into_response(HttpResponse::from_error(Failure::too_large())))
+    Ok(req.error_response(Failure::too_large()))
 }

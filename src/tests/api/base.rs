@@ -60,6 +60,8 @@ async fn ten_megabytes_are_refused_with_a_sentence_and_the_server_goes_on() {
             "{path}: {}",
             answer.body
         );
+        let problem = answer.header("content-type") == "application/problem+json";
+        assert_eq!(problem, path.starts_with("/api/"), "{path}");
     }
     test.anonymous().get("/healthz").await.expect(200);
 }

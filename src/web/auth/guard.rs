@@ -58,7 +58,7 @@ impl Guard {
                 return Ok(req.into_response(to_login));
             }
             Err(Refusal::No(failure)) => {
-                return Ok(req.into_response(HttpResponse::from_error(failure)));
+                return Ok(req.error_response(failure));
             }
         }
         next.call(req)
