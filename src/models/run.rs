@@ -221,3 +221,39 @@ impl Run {
             .load(conn)?)
     }
 }
+
+/// Which runs to find.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// In this state.
+    pub state: Option<RunState>,
+    /// Of a trigger that was called so.
+    pub trigger: Option<String>,
+    /// About a cluster that was called so.
+    pub cluster: Option<String>,
+    /// Before this one.
+    pub before: Option<RunId>,
+}
+
+impl Run {
+    /// The runs that are searched for, the latest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn search(conn: &mut Connection, search: &Search, limit: i64) -> Result<Vec<Self>> {
+        let mut query = runs::table.into_boxed();
+        if let Some(state) = search.state {
+            query = query.filter(runs::state.eq(state));
+        }
+        if let Some(trigger) = &search.trigger {
+            query = query.filter(runs::trigger_name.eq(trigger));
+        }
+        if let Some(cluster) = &search.cluster {
+            query = query.filter(runs::cluster_name.eq(cluster));
+        }
+        if let Some(before) = search.before {
+            query = query.filter(runs::id.lt(before));
+        }
+        Ok(query.order(runs::id.desc()).limit(limit).load(conn)?)
+    }
+}

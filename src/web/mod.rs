@@ -3,6 +3,7 @@
 pub mod api;
 pub mod assets;
 pub mod auth;
+pub mod commands;
 pub mod error;
 pub mod health;
 pub mod layers;

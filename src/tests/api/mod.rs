@@ -2,7 +2,11 @@
 
 mod access;
 mod base;
+mod fleet;
 mod holds;
 mod login;
+mod objects;
 mod openapi;
+mod runs;
 mod watching;
+mod world;

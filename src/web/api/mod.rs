@@ -4,10 +4,13 @@
 
 mod audit;
 mod decisions;
+mod fleet;
 mod holds;
+mod objects;
 mod openapi;
 mod operation;
 mod paging;
+mod runs;
 mod series;
 mod status;
 pub mod table;

@@ -1,18 +1,22 @@
 //! Every route of the API, whom it is for, and what it takes and gives.
 
-use super::operation::{Operation, delete, get, post};
-use super::{audit, decisions, holds, openapi, series, status, tasks};
+use super::operation::{Operation, delete, get, post, put};
+use super::{audit, decisions, fleet, holds, objects, openapi, runs, series, status, tasks};
 use crate::models::Role;
 use crate::web::auth::Access;
 
 const VIEWER: Access = Access::Needs(Role::Viewer);
 const OPERATOR: Access = Access::Needs(Role::Operator);
+const ADMIN: Access = Access::Needs(Role::Admin);
 
 /// Every operation.
 pub fn operations() -> Vec<Operation> {
     let mut all = Vec::new();
     all.extend(watching());
     all.extend(holding());
+    all.extend(running());
+    all.extend(whole_fleet());
+    all.extend(objects::operations());
     all
 }
 
@@ -79,5 +83,62 @@ fn holding() -> Vec<Operation> {
             holds::lift,
         )
         .gives::<holds::Hold>(200),
+    ]
+}
+
+/// Starting and following runs.
+fn running() -> Vec<Operation> {
+    vec![
+        post(
+            "/triggers/{name}/runs",
+            OPERATOR,
+            "Runs a trigger's steps now.",
+            runs::start_trigger,
+        )
+        .takes::<runs::TriggerRun>()
+        .gives::<runs::Accepted>(202),
+        post(
+            "/actions/{name}/runs",
+            OPERATOR,
+            "Runs a single action now.",
+            runs::start_action,
+        )
+        .takes::<runs::ActionRun>()
+        .gives::<runs::Accepted>(202),
+        get("/runs", VIEWER, "Runs, the newest first.", runs::list)
+            .param("state", "Only in this state.")
+            .param("trigger", "Only of this trigger.")
+            .param("cluster", "Only about this cluster.")
+            .gives_page::<runs::Run>(),
+        get(
+            "/runs/{id}",
+            VIEWER,
+            "A run with its steps and its log.",
+            runs::one,
+        )
+        .gives::<runs::RunDetail>(200),
+    ]
+}
+
+/// The fleet file.
+fn whole_fleet() -> Vec<Operation> {
+    vec![
+        get(
+            "/fleet",
+            VIEWER,
+            "The whole fleet as a file; secrets as references.",
+            fleet::export,
+        )
+        .gives_as::<crate::fleet::FleetFile>(200, fleet::KINDS),
+        put(
+            "/fleet",
+            ADMIN,
+            "Applies a fleet file: adds and changes by name.",
+            fleet::apply,
+        )
+        .switch("dry_run", "Tell what would change, and change nothing.")
+        .switch("prune", "Remove what the file does not name.")
+        .takes_as::<crate::fleet::FleetFile>(fleet::KINDS)
+        .gives::<crate::fleet::Diff>(200),
     ]
 }

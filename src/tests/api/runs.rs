@@ -1,0 +1,201 @@
+//! Runs are started, listed and told.
+
+use headroom::models::run_event::RunEvent;
+use headroom::models::{Role, RunId};
+use serde_json::json;
+
+use super::world;
+use crate::support::http::Request;
+
+#[tokio::test]
+async fn running_a_trigger_answers_at_once_with_its_steps_and_ids() {
+    let (test, _admin) = world::start().await;
+    let operator = test.bearer(Role::Operator);
+    let path = "/api/v1/triggers/web-hot/runs";
+    let started = operator.send(Request::new("POST", path)).await.expect(202);
+    let run = started.json();
+    assert_eq!(run["state"], "queued");
+    assert_eq!(
+        started.header("location"),
+        format!("/api/v1/runs/{}", run["id"])
+    );
+    let steps = run["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps[0]["order"], 1);
+    assert_eq!(steps[0]["action"], "restart");
+    assert_eq!(steps[0]["target"], "cluster");
+    assert_eq!(steps[0]["target_name"], "web");
+    assert_eq!(steps[1]["action"], "tell");
+    assert_eq!(steps[1]["target"], "none");
+    assert!(steps[0]["id"].as_i64().unwrap() < steps[1]["id"].as_i64().unwrap());
+}
+
+#[tokio::test]
+async fn a_run_is_told_with_its_steps_and_its_log() {
+    let (test, admin) = world::start().await;
+    let body = json!({"reason": "the disk is full"});
+    let run = admin
+        .post("/api/v1/triggers/web-hot/runs", &body)
+        .await
+        .expect(202)
+        .json();
+    let id = RunId(run["id"].as_i64().unwrap());
+    RunEvent::record(
+        &mut test.app.db.connection().unwrap(),
+        id,
+        None,
+        1_000,
+        "claimed",
+    )
+    .unwrap();
+    let told = admin
+        .get(&format!("/api/v1/runs/{id}"))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(told["reason"], "the disk is full");
+    assert_eq!(told["requested_by"], "admin-program");
+    assert_eq!(told["origin"], "trigger");
+    assert_eq!(told["trigger"], "web-hot");
+    assert_eq!(told["cluster"], "web");
+    assert_eq!(told["steps"][0]["state"], "planned");
+    assert_eq!(told["steps"][1]["depends_on"], json!([1]));
+    assert_eq!(told["steps"][0]["outputs"], json!({}));
+    let log = told["log"].as_array().unwrap();
+    let line = log
+        .iter()
+        .find(|line| line["message"] == "claimed")
+        .unwrap();
+    assert_eq!(line["at"], "1970-01-01T00:00:01Z");
+    admin.get("/api/v1/runs/999999").await.expect(404);
+    admin.get("/api/v1/runs/first").await.expect(404);
+}
+
+#[tokio::test]
+async fn an_action_runs_on_a_node_or_a_cluster_that_fits_it() {
+    let (_test, admin) = world::start().await;
+    let path = "/api/v1/actions/restart/runs";
+    for (target, word, name) in [
+        (json!({"node": "web01"}), "node", "web01"),
+        (json!({"cluster": "web"}), "cluster", "web"),
+    ] {
+        let run = admin
+            .post(path, &json!({"target": target}))
+            .await
+            .expect(202)
+            .json();
+        assert_eq!(run["steps"][0]["target"], word);
+        assert_eq!(run["steps"][0]["target_name"], name);
+    }
+    let refusal = admin.post(path, &json!({})).await.expect(422).json();
+    assert_eq!(refusal["faults"][0]["path"], "target");
+    let body = json!({"target": {"node": "nobody"}});
+    let refusal = admin.post(path, &body).await.expect(404).detail();
+    assert_eq!(refusal, "Node \"nobody\" does not exist.");
+    let body = json!({"target": {"nodes": "web01"}});
+    admin.post(path, &body).await.expect(400);
+    let tell = admin
+        .send(Request::new("POST", "/api/v1/actions/tell/runs"))
+        .await;
+    assert_eq!(tell.expect(202).json()["steps"][0]["target"], "none");
+    let body = Request::new("POST", path).body("application/json", "{\"target\":");
+    admin.send(body).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_trigger_that_runs_already_is_not_started_twice() {
+    let (_test, admin) = world::start().await;
+    let path = "/api/v1/triggers/web-hot/runs";
+    let first = admin.post(path, &json!({})).await.expect(202).json();
+    let refusal = admin.post(path, &json!({})).await.expect(409).detail();
+    let wanted = format!(
+        "Run {} of the trigger \"web-hot\" is queued already",
+        first["id"]
+    );
+    assert!(refusal.starts_with(&wanted), "{refusal}");
+    let runs = admin.get("/api/v1/runs").await.expect(200).json();
+    assert_eq!(runs["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn two_presses_at_once_start_one_run() {
+    let (_test, admin) = world::start().await;
+    let path = "/api/v1/triggers/web-hot/runs";
+    let body = json!({});
+    let presses = (0..4).map(|_| admin.post(path, &body));
+    let answers = futures::future::join_all(presses).await;
+    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [202, 409, 409, 409]);
+}
+
+#[tokio::test]
+async fn a_trigger_without_steps_or_one_that_is_not_there_is_refused() {
+    let (_test, admin) = world::start().await;
+    let refusal = admin.post("/api/v1/triggers/idle/runs", &json!({})).await;
+    assert!(refusal.expect(409).detail().contains("has no steps"));
+    let refusal = admin.post("/api/v1/triggers/none/runs", &json!({})).await;
+    assert_eq!(
+        refusal.expect(404).detail(),
+        "Trigger \"none\" does not exist."
+    );
+}
+
+#[tokio::test]
+async fn a_viewer_who_presses_run_is_told_who_may() {
+    let (test, admin) = world::start().await;
+    let viewer = test.bearer(Role::Viewer);
+    let refusal = viewer
+        .post("/api/v1/triggers/web-hot/runs", &json!({}))
+        .await;
+    let refusal = refusal.expect(403).detail();
+    assert!(refusal.starts_with(
+        "This needs the role operator, and \"viewer-program\" has the role viewer. Ask an admin"
+    ));
+    let runs = admin.get("/api/v1/runs").await.expect(200).json();
+    assert_eq!(runs["items"], json!([]));
+}
+
+#[tokio::test]
+async fn runs_are_listed_by_state_trigger_and_cluster() {
+    let (_test, admin) = world::start().await;
+    admin
+        .post("/api/v1/triggers/web-hot/runs", &json!({}))
+        .await
+        .expect(202);
+    let body = json!({"target": {"node": "web01"}});
+    admin
+        .post("/api/v1/actions/restart/runs", &body)
+        .await
+        .expect(202);
+    for (query, count) in [
+        ("", 2),
+        ("?state=queued", 2),
+        ("?state=failed", 0),
+        ("?trigger=web-hot", 1),
+        ("?cluster=web", 2),
+        ("?cluster=empty", 0),
+        ("?limit=1", 1),
+    ] {
+        let runs = admin.get(&format!("/api/v1/runs{query}")).await.expect(200);
+        let runs = runs.json()["items"].as_array().unwrap().len();
+        assert_eq!(runs, count, "{query}");
+    }
+    admin.get("/api/v1/runs?state=broken").await.expect(400);
+}
+
+#[tokio::test]
+async fn starting_a_run_leaves_an_audit_event() {
+    let (_test, admin) = world::start().await;
+    let run = admin
+        .post("/api/v1/triggers/web-hot/runs", &json!({}))
+        .await
+        .expect(202)
+        .json();
+    let events = admin.get("/api/v1/audit?limit=1").await.expect(200).json();
+    let event = &events["items"][0];
+    assert_eq!(event["verb"], "run");
+    assert_eq!(event["object"], "trigger web-hot");
+    assert_eq!(event["actor"], "admin-program");
+    assert_eq!(event["after"]["run"], run["id"]);
+}

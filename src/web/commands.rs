@@ -1,0 +1,177 @@
+//! What a person or a program may ask for, by page or by API alike: one place for the checks, the audit event and the wake-up.
+
+use chrono::Utc;
+
+use crate::actions::plan::{self, Plan, RunTarget};
+use crate::app::App;
+use crate::db::Connection;
+use crate::error::{Error, Result};
+use crate::fleet;
+use crate::models::action::Action;
+use crate::models::audit::{AuditEvent, NewAuditEvent};
+use crate::models::run::Run;
+use crate::models::step_run::StepRun;
+use crate::models::trigger::Trigger;
+use crate::models::{Origin, RunId, to_ms};
+use crate::web::auth::Caller;
+
+/// What stands as the reason of a run when nobody gave one.
+const NO_REASON: &str = "started by hand";
+/// The longest reason.
+const MAX_REASON: usize = 500;
+
+/// Who changes the fleet, when, and what the change is held against.
+pub fn context(app: &App, caller: &Caller) -> fleet::Context {
+    let sampling = &app.config.sampling;
+    fleet::Context {
+        vault: app.vault.clone(),
+        tick_secs: sampling.tick_secs(),
+        allow_local: sampling.allow_local,
+        actor: caller.name.clone(),
+        via: caller.via,
+        now_ms: to_ms(Utc::now()),
+    }
+}
+
+/// Starts a run of a trigger's steps, as a firing does.
+///
+/// # Errors
+/// The trigger does not exist or has no steps, a run of it or of its cluster stands in the way, or the database fails.
+pub async fn run_trigger(
+    app: &App,
+    caller: &Caller,
+    name: String,
+    reason: Option<String>,
+) -> Result<(Run, Vec<StepRun>)> {
+    let reason = reason_of(reason)?;
+    start(
+        app,
+        caller,
+        format!("trigger {name}"),
+        move |conn, by, now_ms| {
+            let trigger = Trigger::by_name(conn, &name)?;
+            if let Some(open) = Run::open_of_trigger(conn, trigger.id)?.first() {
+                return Err(busy(open, &format!("of the trigger \"{name}\"")));
+            }
+            plan::plan_trigger(conn, &trigger, Origin::Trigger, by, &reason, now_ms)
+        },
+    )
+    .await
+}
+
+/// Starts a run of a single action.
+///
+/// # Errors
+/// The action or its target does not exist or do not fit each other, a run of the cluster stands in the way, or the database fails.
+pub async fn run_action(
+    app: &App,
+    caller: &Caller,
+    name: String,
+    target: RunTarget,
+    reason: Option<String>,
+) -> Result<(Run, Vec<StepRun>)> {
+    let reason = reason_of(reason)?;
+    start(
+        app,
+        caller,
+        format!("action {name}"),
+        move |conn, by, now_ms| {
+            let action = Action::by_name(conn, &name)?;
+            plan::plan_action(conn, &action, &target, by, &reason, now_ms)
+        },
+    )
+    .await
+}
+
+/// Plans, checks, inserts and audits in one transaction; then wakes a worker.
+async fn start(
+    app: &App,
+    caller: &Caller,
+    object: String,
+    plan: impl FnOnce(&mut Connection, &str, i64) -> Result<Plan> + Send + 'static,
+) -> Result<(Run, Vec<StepRun>)> {
+    let now_ms = to_ms(Utc::now());
+    let caller = caller.clone();
+    let (run, steps) = app
+        .db
+        .write(move |conn| {
+            let plan = plan(conn, &caller.name, now_ms)?;
+            refuse_second_capacity_change(conn, &plan)?;
+            let (run, steps) = plan.insert(conn)?;
+            audit(conn, &caller, "run", object, &run, now_ms)?;
+            Ok((run, steps))
+        })
+        .await?;
+    wake(app, run.id).await;
+    Ok((run, steps))
+}
+
+/// Two runs that add nodes to a cluster or take nodes from it would each count without the other.
+fn refuse_second_capacity_change(conn: &mut Connection, plan: &Plan) -> Result<()> {
+    let (Some(cluster), true) = (plan.run.cluster_id, plan.run.capacity_change != 0) else {
+        return Ok(());
+    };
+    match Run::open_capacity_changes(conn, cluster)?.first() {
+        Some(open) => Err(busy(open, "that changes the nodes of this cluster")),
+        None => Ok(()),
+    }
+}
+
+fn busy(open: &Run, which: &str) -> Error {
+    Error::Conflict(format!(
+        "Run {} {which} is {} already; wait for its end or cancel it. Nothing was started.",
+        open.id, open.state
+    ))
+}
+
+fn audit(
+    conn: &mut Connection,
+    caller: &Caller,
+    verb: &str,
+    object: String,
+    run: &Run,
+    at_ms: i64,
+) -> Result<()> {
+    AuditEvent::record(
+        conn,
+        &NewAuditEvent {
+            at_ms,
+            actor: caller.name.clone(),
+            via: caller.via,
+            verb: verb.to_owned(),
+            object,
+            before: None,
+            after: Some(serde_json::json!({"run": run.id, "reason": run.reason}).to_string()),
+        },
+    )
+}
+
+/// The row is the truth and a sweep finds it; a wake-up that is lost costs seconds, not the run.
+pub async fn wake(app: &App, run: RunId) {
+    if let Err(cause) = app.queue.wake(run.0).await {
+        tracing::warn!(run.id = run.0, %cause, "no worker could be woken; the sweep will find the run");
+    }
+}
+
+fn reason_of(given: Option<String>) -> Result<String> {
+    let text = given.unwrap_or_default();
+    let text = text.trim();
+    if text.chars().count() > MAX_REASON {
+        let message = format!("must have {MAX_REASON} characters at most");
+        return Err(Error::invalid("reason", message));
+    }
+    Ok(if text.is_empty() { NO_REASON } else { text }.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_always_has_a_reason_of_bounded_length() {
+        assert_eq!(reason_of(None).unwrap(), "started by hand");
+        assert_eq!(reason_of(Some("  ".into())).unwrap(), "started by hand");
+        assert_eq!(reason_of(Some(" disk full ".into())).unwrap(), "disk full");
+        assert!(reason_of(Some("x".repeat(501))).is_err());
+    }
+}
