@@ -59,11 +59,15 @@ const CRATES: [(&[&str], &[&str], &str); 7] = [
 ];
 
 /// Files that decide: no clock, no database, no other module.
-const PURE: [&str; 4] = [
+const PURE: [&str; 8] = [
     "triggers/rule.rs",
     "triggers/breach.rs",
     "triggers/gates.rs",
     "triggers/decide.rs",
+    "triggers/facts.rs",
+    "triggers/survey.rs",
+    "triggers/reason.rs",
+    "triggers/words.rs",
 ];
 const PURE_IMPORTS: [&str; 5] = ["chrono", "serde", "std", "super", "self"];
 
@@ -184,6 +188,47 @@ fn templates_stay_short_enough_to_read() {
                 "{name}: {lines} lines, {MAX_TEMPLATE_LINES} at most: move a part to a template that this one includes"
             ));
         }
+    }
+    report(&faults);
+}
+
+#[test]
+fn every_action_kind_is_one_file_one_line_and_one_partial() {
+    let files = source::product_files();
+    let list = files.iter().find_map(|file| file.macro_words("kinds"));
+    let words = list.expect("no `kinds! { … }` in src/actions");
+    let kinds: Vec<(&str, &str)> = words
+        .split(|word| word == ",")
+        .filter_map(|entry| Some((entry.first()?.as_str(), entry.last()?.as_str())))
+        .collect();
+    let mut faults = Vec::new();
+    for (module, kind) in &kinds {
+        let path = format!("actions/{module}.rs");
+        if !files.iter().any(|file| file.path == path) {
+            faults.push(format!(
+                "src/{path} is missing: {kind} has a file of its own"
+            ));
+        }
+        let plain = module.replace('_', "");
+        if kind.to_lowercase() != plain {
+            faults.push(format!(
+                "{module}::{kind}: module and kind must be the same word"
+            ));
+        }
+    }
+    let folder = source::root().join("templates/actions");
+    let partials: BTreeSet<String> = source::files(&folder, ".html")
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let modules: BTreeSet<String> = kinds
+        .iter()
+        .map(|(module, _)| (*module).to_owned())
+        .collect();
+    for odd in partials.symmetric_difference(&modules) {
+        faults.push(format!(
+            "{odd}: a kind needs templates/actions/{odd}.html, and a partial there needs its kind"
+        ));
     }
     report(&faults);
 }

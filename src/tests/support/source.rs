@@ -185,6 +185,16 @@ impl SourceFile {
             .collect()
     }
 
+    /// The words between the braces of the first `NAME! { … }`, its definition aside.
+    pub fn macro_words(&self, name: &str) -> Option<Vec<String>> {
+        let at = (0..self.tokens.len()).find(|&index| {
+            self.text(index) == name && self.text(index + 1) == "!" && self.text(index + 2) == "{"
+        })?;
+        let end = matching_brace(&self.tokens, at + 2)?;
+        let inside = &self.tokens[at + 3..end];
+        Some(inside.iter().map(|token| token.text.clone()).collect())
+    }
+
     fn reference(&self, index: usize) -> Reference {
         Reference {
             line: self.tokens[index].line,
