@@ -225,8 +225,8 @@ fn write(conn: &mut Connection, item: &Item<'_>, present: &mut Present, now_ms: 
             upsert!(conn, ids.counters, counter::Counter, &item.name, new);
         }
         Item::Cluster(item) => {
-            let new = item.row(now_ms);
-            upsert!(conn, ids.clusters, cluster::Cluster, &item.name, new);
+            let row = item.row(now_ms);
+            upsert!(conn, ids.clusters, cluster::Cluster, &item.name, row);
         }
         Item::Action(item) => {
             let new = item.row(now_ms);
@@ -234,13 +234,10 @@ fn write(conn: &mut Connection, item: &Item<'_>, present: &mut Present, now_ms: 
         }
         Item::Node(cluster, item) => {
             let new = item.row(cluster, present.nodes.get(&item.name), ids, now_ms)?;
-            let profiles = item
-                .jvm_profiles
-                .iter()
-                .map(|name| ids.jvm_profiles.id(name));
-            let profiles = profiles.collect::<Result<Vec<_>>>()?;
             let id = upsert!(conn, ids.nodes, node::Node, &item.name, new);
-            node::set_jvm_profiles(conn, id, &profiles)?;
+            let profiles = item.jvm_profiles.iter();
+            let profiles = profiles.map(|name| ids.jvm_profiles.id(name));
+            node::set_jvm_profiles(conn, id, &profiles.collect::<Result<Vec<_>>>()?)?;
         }
         Item::Trigger(item) => {
             let new = item.row(ids, now_ms)?;

@@ -6,11 +6,11 @@ use super::Context;
 use super::definitions::{SECRET, Source, Trigger};
 use super::file::{Entry, FleetFile, Item};
 use super::kind::Kind;
-use super::kinds;
 use super::load::Present;
+use crate::actions;
 use crate::config::nearest;
 use crate::error::Fault;
-use crate::models::NodeState;
+use crate::models::{NodeState, StepTarget};
 
 /// Names that come twice within a kind; nodes across all clusters.
 pub(super) fn duplicates(file: &FleetFile) -> Vec<Fault> {
@@ -202,17 +202,17 @@ fn wrong_targets<'a>(
         let Some((kind, place)) = actions.get(step.action.as_str()) else {
             continue;
         };
-        let Some(allowed) = kinds::targets(kind) else {
-            continue;
-        };
-        if !allowed.contains(&step.target) {
+        // A node as a target is for running a single action.
+        let allowed = actions::allowed_targets(kind).iter();
+        let allowed: Vec<_> = allowed
+            .filter(|target| **target != StepTarget::Node)
+            .collect();
+        if !allowed.is_empty() && !allowed.contains(&&step.target) {
             let words: Vec<_> = allowed.iter().map(|target| target.as_str()).collect();
             let message = format!(
-                "{} \"{}\" cannot act on {}; it takes {}",
-                kind,
-                step.action,
-                step.target,
-                words.join(" or ")
+                "must be {} for an action of kind {kind}, not {}",
+                words.join(" or "),
+                step.target
             );
             found.push((index, message, *place));
         }

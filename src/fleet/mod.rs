@@ -18,7 +18,6 @@ mod example;
 mod file;
 mod ids;
 mod kind;
-mod kinds;
 mod load;
 mod names;
 pub mod object;

@@ -4,10 +4,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Reference, Secs};
-use crate::error::{Error, Fault, Result};
-use crate::fleet::kinds;
+use crate::actions;
+use crate::error::{Error, Result};
 use crate::fleet::reader::Object;
-use crate::fleet::value::join;
 use crate::models::action::{Action as Row, NewAction};
 use crate::models::uses::named_in_settings;
 
@@ -34,8 +33,9 @@ impl Action {
         let kind = object.required_text("kind");
         let timeout = object.duration("timeout", 1).map(Secs);
         let (settings, path, faults) = object.rest();
-        if !kind.is_empty() && kinds::targets(&kind).is_none() {
-            faults.push(Fault::new(join(path, "kind"), kinds::unknown(&kind)));
+        if !kind.is_empty() {
+            let settings = Value::Object(settings.clone());
+            actions::check_settings(&kind, &settings, path, faults);
         }
         Self {
             name,

@@ -1,6 +1,6 @@
 //! One number to read.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Secs;
 use crate::error::{Error, Result};
@@ -84,6 +84,7 @@ pub struct Counter {
     /// How a sample is held against the threshold; `>` by default.
     pub comparison: Comparison,
     /// The bound.
+    #[serde(serialize_with = "plain_number")]
     pub threshold: f64,
     /// Shown beside the number.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,6 +156,19 @@ impl Counter {
             updated_ms: now_ms,
         })
     }
+}
+
+/// Whole numbers without a decimal point, as people write them.
+fn plain_number<S: Serializer>(
+    number: &f64,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and within bounds")]
+        return serializer.serialize_i64(*number as i64);
+    }
+    serializer.serialize_f64(*number)
 }
 
 fn script(object: &mut Object<'_>) -> String {

@@ -231,6 +231,18 @@ const OF_THE_TEXT: &[(&str, &str)] = &[
     ),
     ("actions: [{ name: a }]", "actions[0].kind: is required"),
     (
+        "actions: [{ name: a, kind: LocalScript }]",
+        "actions[0].script: is required",
+    ),
+    (
+        "actions: [{ name: a, kind: LocalScript, scrpt: x, script: x }]",
+        "actions[0].scrpt: is not known here; did you mean \"script\"?",
+    ),
+    (
+        "actions: [{ name: a, kind: LocalScript, script: x, script: y }]",
+        "actions[0].script: comes twice",
+    ),
+    (
         "triggers: [{ name: t }]",
         "triggers[0].cluster: is required",
     ),
@@ -374,8 +386,8 @@ fn a_step_whose_action_cannot_act_on_its_target_is_refused() {
     let text = "triggers: [{ name: t, cluster: web, steps: [{ action: tell, target: cluster }, { action: restart, target: none }] }]";
     assert_eq!(
         faults(bench.apply_with(text, Options::default())),
-        "triggers[0].steps[0].target: Email \"tell\" cannot act on cluster; it takes none\n\
-         triggers[0].steps[1].target: LocalScript \"restart\" cannot act on none; it takes cluster or lastnode"
+        "triggers[0].steps[0].target: must be none for an action of kind Email, not cluster\n\
+         triggers[0].steps[1].target: must be cluster or lastnode for an action of kind LocalScript, not none"
     );
     let text =
         "actions: [{ name: restart, kind: Email, address: a@example.org, title: t, content: c }]";

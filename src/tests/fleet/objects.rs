@@ -104,7 +104,7 @@ fn faults_have_paths_from_the_body_on() {
             "ssh_profile: is required; only localhost is reached without one\n\
              ssh_profil: is not known here; did you mean \"ssh_profile\"?\n\
              cluster: there is no cluster \"wbe\"; did you mean \"web\"?",
-            "steps[0].target: Email \"tell\" cannot act on cluster; it takes none",
+            "steps[0].target: must be none for an action of kind Email, not cluster",
             "name: must be \"c\" as in the address; a definition keeps its name\n\
              every: is 90 s, which is no multiple of the tick (60 s)",
             "must be a mapping of keys to values, not a list",
