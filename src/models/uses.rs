@@ -286,3 +286,83 @@ fn actions_naming(conn: &mut Connection, noun: &str, name: &str) -> Result<Vec<U
     });
     Ok(by_noun("action", naming.map(|row| row.name).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::db::Db;
+    use crate::models::action::NewAction;
+
+    fn action(conn: &mut Connection, name: &str, settings: &str) {
+        let new = NewAction {
+            name: name.into(),
+            kind: "DeployEc2Node".into(),
+            settings: settings.into(),
+            timeout_secs: None,
+            updated_ms: 0,
+        };
+        Action::insert(conn, &new).unwrap();
+    }
+
+    #[test]
+    fn settings_name_profiles_and_a_counter_to_choose_by() {
+        let settings = json!({
+            "ssh_profile": "ops", "ec2_profile": "small", "jvm_profiles": ["tomcat", "worker"],
+            "select": "lowest:load1", "script": "ssh_profile",
+        });
+        let found = named_in_settings(settings.as_object().unwrap());
+        let found: Vec<_> = found
+            .iter()
+            .map(|n| format!("{} {} {}", n.path, n.noun, n.name))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "ssh_profile ssh profile ops",
+                "ec2_profile ec2 profile small",
+                "jvm_profiles[0] jvm profile tomcat",
+                "jvm_profiles[1] jvm profile worker",
+                "select counter load1",
+            ]
+        );
+        let none = json!({"select": "newest", "ssh_profile": 5, "jvm_profiles": "tomcat"});
+        assert!(named_in_settings(none.as_object().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn an_action_that_names_a_definition_is_its_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!(
+            "sqlite://{}",
+            folder.path().join("a.db").display()
+        ))
+        .unwrap();
+        let conn = &mut *db.connection().unwrap();
+        action(
+            conn,
+            "add",
+            r#"{"ssh_profile": "ops", "jvm_profiles": ["tomcat"]}"#,
+        );
+        action(conn, "remove", r#"{"select": "lowest:load1"}"#);
+        action(conn, "damaged", "no json");
+        let shown = |users: Result<Vec<Use>>| -> Vec<String> {
+            users.unwrap().iter().map(Use::to_string).collect()
+        };
+        assert_eq!(
+            shown(of_ssh_profile(conn, SshProfileId(1), "ops")),
+            ["action \"add\""]
+        );
+        assert_eq!(
+            shown(of_jvm_profile(conn, JvmProfileId(1), "tomcat")),
+            ["action \"add\""]
+        );
+        assert_eq!(
+            shown(of_counter(conn, CounterId(1), "load1")),
+            ["action \"remove\""]
+        );
+        assert!(shown(of_ec2_profile(conn, Ec2ProfileId(1), "ops")).is_empty());
+        assert!(shown(of_secret(conn, SecretId(1))).is_empty());
+    }
+}

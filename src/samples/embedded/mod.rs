@@ -5,7 +5,6 @@
 //! disk, a locked file or a file that was replaced.
 
 mod read;
-mod statements;
 mod tables;
 mod write;
 

@@ -61,7 +61,7 @@ fn a_change_names_its_fields_and_keeps_the_rows() {
             .replace("counters: [load1, heap]", "counters: [heap]");
         assert_eq!(
             bench.apply(&text).to_string(),
-            "~ changed counter load1 (threshold: 4.0 -> 4.5)\n\
+            "~ changed counter load1 (threshold: 4 -> 4.5)\n\
              ~ changed node web01 (address: 10.0.0.11 -> 10.0.0.12)\n\
              ~ changed trigger web-hot (counters: [load1, heap] -> [heap], timing: 5m -> 10m, when: any -> {\"percent\":50})\n\
              = 9 unchanged"
@@ -199,3 +199,114 @@ fn thousands_of_nodes_are_applied_and_loaded_in_one_go() {
     let conn = &mut *bench.db.connection().unwrap();
     assert_eq!(fleet::object::list(conn, Kind::Node).unwrap().len(), 3_002);
 }
+
+#[test]
+fn an_export_reads_as_if_a_person_had_written_it() {
+    let bench = Bench::sqlite();
+    bench.apply(WEB);
+    assert_eq!(bench.export().to_yaml().unwrap(), EXPORTED);
+}
+
+const EXPORTED: &str = r##"ssh_profiles:
+- name: ops
+  user: ops
+  port: 22
+  private_key_file: /etc/headroom/id_ed25519
+  host_keys: first_use
+jvm_profiles:
+- name: tomcat
+  port: 9010
+  user: monitor
+  password_env: TOMCAT_JMX_PASSWORD
+  tls: false
+ec2_profiles:
+- name: web-small
+  region: eu-west-1
+  image_id: ami-1
+  instance_type: t3.small
+  key_name: ops
+  security_groups:
+  - web
+  subnet_id: subnet-1
+  user_data: "#cloud-config …"
+  load_balancer: web-elb
+  address_from: public_dns
+  wait_for: ssh
+counters:
+- name: disk
+  kind: local
+  script: echo 1
+  comparison: ">"
+  threshold: 90
+  timeout: 10s
+  missing: hold
+- name: heap
+  kind: jmx
+  mbean: java.lang:type=Memory
+  attribute: HeapMemoryUsage
+  key: used
+  comparison: ">"
+  threshold: 800000000
+  unit: bytes
+  timeout: 10s
+  missing: hold
+- name: load1
+  kind: ssh
+  script: cut -d' ' -f1 /proc/loadavg
+  comparison: ">"
+  threshold: 4
+  unit: load
+  every: 1m
+  timeout: 10s
+  missing: hold
+clusters:
+- name: web
+  min_nodes: 2
+  max_nodes: 10
+  nodes:
+  - name: web01
+    address: "10.0.0.11"
+    ssh_profile: ops
+    jvm_profiles:
+    - tomcat
+  - name: web02
+    address: web02.example.org
+    ssh_profile: ops
+    ec2_profile: web-small
+actions:
+- name: restart
+  kind: LocalScript
+  timeout: 2m
+  script: systemctl restart app
+- name: tell
+  kind: Email
+  address: ops@example.org
+  content: See the run.
+  title: "{{ trigger.name }} fired"
+triggers:
+- name: web-hot
+  cluster: web
+  counters:
+  - load1
+  - heap
+  timing: 5m
+  when: any
+  cooldown: 10m
+  quorum: 80
+  mode: live
+  enabled: true
+  steps:
+  - name: restart
+    action: restart
+    target: cluster
+  - name: restart-2
+    action: restart
+    target: lastnode
+    depends_on: []
+  - name: tell
+    action: tell
+    target: none
+    depends_on:
+    - restart
+    - restart-2
+"##;
