@@ -111,6 +111,20 @@ impl Decision {
             .collect())
     }
 
+    /// Every trigger that exists, with the tick of its latest decision.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn last_ticks(conn: &mut Connection) -> Result<Vec<(TriggerId, Option<i64>)>> {
+        let tick = decisions::table
+            .filter(decisions::trigger_id.eq(triggers::id))
+            .order(decisions::id.desc())
+            .select(decisions::last_ms)
+            .limit(1)
+            .single_value();
+        Ok(triggers::table.select((triggers::id, tick)).load(conn)?)
+    }
+
     /// The latest decision of a trigger.
     ///
     /// # Errors

@@ -84,16 +84,21 @@ pub fn is_fresh(at_ms: i64, now_ms: i64, stale_after_ms: i64) -> bool {
 
 /// From which sample on the breach counts for a trigger: the first one after the trigger's own last firing.
 ///
-/// `first_after` is the first sample after that firing, looked up by the caller for a breach that [`began_before`] it.
+/// `first_after` is that sample as it was looked up for a breach that [`began_before`] the firing; none where it was not.
 pub fn start(
     breach: Breach,
     last_fired_ms: Option<i64>,
-    first_after: impl FnOnce(i64) -> Option<i64>,
+    stale_after_ms: i64,
+    first_after: Option<i64>,
 ) -> Option<i64> {
-    match last_fired_ms {
-        Some(fired_ms) if began_before(breach, fired_ms) => first_after(fired_ms),
-        _ => Some(breach.since_ms),
-    }
+    let Some(fired_ms) = last_fired_ms.filter(|fired_ms| began_before(breach, *fired_ms)) else {
+        return Some(breach.since_ms);
+    };
+    // It came before the gap could grow stale, or the breach would have begun anew: so this is right or too late, never too
+    // early, also where the sample was not looked up, was an error that counts, or is past its retention.
+    let latest_ms = fired_ms.saturating_add(stale_after_ms);
+    let first_ms = first_after.map_or(latest_ms, |first_ms| first_ms.min(latest_ms));
+    (breach.last_ms > fired_ms).then_some(first_ms)
 }
 
 /// Whether the breach was already there when the trigger fired.
@@ -232,14 +237,31 @@ mod tests {
             count: 9,
             last_ms: 90,
         };
-        assert_eq!(start(breach, None, |_| Some(99)), Some(10));
-        assert_eq!(start(breach, Some(9), |_| Some(99)), Some(10));
+        let start = |fired, first_after| start(breach, fired, 30, first_after);
+        assert_eq!(start(None, Some(99)), Some(10));
+        assert_eq!(start(Some(9), Some(99)), Some(10));
         assert_eq!(
-            start(breach, Some(10), |fired| Some(fired + 10)),
+            start(Some(10), Some(20)),
             Some(20),
             "the sample that fired belongs to the firing"
         );
-        assert_eq!(start(breach, Some(90), |_| None), None);
+        assert_eq!(start(Some(90), None), None, "nothing came since");
+    }
+
+    #[test]
+    fn where_the_first_sample_is_not_known_the_latest_possible_one_counts() {
+        let breach = Breach {
+            since_ms: 10,
+            count: 9,
+            last_ms: 90,
+        };
+        assert_eq!(start(breach, Some(40), 30, None), Some(70));
+        assert_eq!(
+            start(breach, Some(40), 30, Some(85)),
+            Some(70),
+            "the real first sample is past its retention"
+        );
+        assert_eq!(start(breach, Some(80), 30, None), Some(110), "not yet");
     }
 
     proptest! {

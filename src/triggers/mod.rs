@@ -3,10 +3,13 @@
 //! A reading moves its series' breach ([`breach`], by the [`rule`]); at every tick the [`facts`] of each trigger are gathered
 //! ([`evaluate`]), looked over once ([`survey`]), held against the [`gates`] and answered with a sentence ([`decide`], [`reason`]).
 
+pub mod backtest;
 pub mod breach;
 pub mod decide;
+pub mod evaluate;
 pub mod facts;
 pub mod gates;
+pub mod mean;
 pub mod reason;
 pub mod rule;
 pub mod survey;

@@ -114,9 +114,11 @@ impl World {
             }
         }
         let start_ms = breach.and_then(|breach| {
-            breach::start(breach, self.last_fired_ms, |fired_ms| {
-                ticks.iter().copied().find(|tick| *tick > fired_ms)
-            })
+            let mut ticks = ticks.iter().copied();
+            let first_after = self
+                .last_fired_ms
+                .and_then(|fired_ms| ticks.find(|tick| *tick > fired_ms));
+            breach::start(breach, self.last_fired_ms, 3 * MINUTE, first_after)
         });
         Series {
             counter,

@@ -1,0 +1,289 @@
+//! The definitions of one tick, loaded with the same number of queries however many triggers, nodes and counters there are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::rules;
+use crate::actions;
+use crate::db::Connection;
+use crate::error::Result;
+use crate::models::action::Action;
+use crate::models::cluster::Cluster;
+use crate::models::counter::Counter;
+use crate::models::decision::Decision;
+use crate::models::hold::Hold;
+use crate::models::jvm_profile::JvmProfile;
+use crate::models::node::{Node, jvm_profiles_of_nodes};
+use crate::models::run::Run;
+use crate::models::step::Step;
+use crate::models::trigger::{Trigger, counters_of_triggers};
+use crate::models::{
+    ClusterId, CounterId, HoldScope, JvmProfileId, NodeId, NodeState, TriggerId, When,
+};
+use crate::samples::SeriesKey;
+use crate::triggers::breach::Policy;
+
+/// All that the triggers of one tick look at, but the samples.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// Triggers, by name.
+    pub watched: Vec<Watched>,
+    /// Every series that a trigger looks at, once.
+    pub keys: Vec<SeriesKey>,
+}
+
+/// One trigger with all that it looks at.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub trigger: Trigger,
+    pub cluster: Arc<ClusterView>,
+    /// Its counters, in their order.
+    pub counters: Vec<CounterView>,
+    /// Nodes that each step adds or removes.
+    pub changes: Vec<i32>,
+    /// Holds on everything, its cluster or itself: in words, and as it stands.
+    pub holds: Vec<(String, Hold)>,
+    pub open_run: Option<Run>,
+    pub open_capacity_run: Option<Run>,
+    /// Tick of its latest decision.
+    pub previous_ms: Option<i64>,
+}
+
+/// A counter of a trigger.
+#[derive(Debug)]
+pub(super) struct CounterView {
+    pub row: Arc<Counter>,
+    pub policy: Policy,
+    /// Its series over the cluster's nodes.
+    pub series: Arc<[Entry]>,
+    /// For `average`: place of the mean's series in [`Snapshot::keys`].
+    pub mean: Option<usize>,
+}
+
+/// A series of a counter on a node.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Place of its node in [`ClusterView::nodes`].
+    pub node: usize,
+    /// The JVM profile it is read from.
+    pub jvm: Option<Arc<str>>,
+    /// Its place in [`Snapshot::keys`].
+    pub key: usize,
+}
+
+/// A cluster with its nodes in service.
+#[derive(Debug)]
+pub(super) struct ClusterView {
+    pub row: Cluster,
+    /// In service and being launched.
+    pub size: i32,
+    pub nodes: Vec<NodeView>,
+}
+
+/// A node in service.
+#[derive(Debug)]
+pub(super) struct NodeView {
+    pub row: Node,
+    pub held: bool,
+}
+
+/// The rows that a snapshot is put together from.
+struct Rows {
+    nodes: Vec<Node>,
+    jvms: HashMap<NodeId, Vec<JvmProfileId>>,
+    jvm_names: HashMap<JvmProfileId, Arc<str>>,
+    counters: HashMap<CounterId, Arc<Counter>>,
+    holds: Vec<Hold>,
+    runs: Vec<Run>,
+}
+
+impl Snapshot {
+    /// Loads the definitions of all triggers, or of one.
+    pub fn load(
+        conn: &mut Connection,
+        only: Option<TriggerId>,
+        tick_ms: i64,
+        tick_length_ms: i64,
+    ) -> Result<Self> {
+        let rows = Rows::load(conn, tick_ms)?;
+        let mut counters_of = grouped(counters_of_triggers(conn)?);
+        let mut changes_of = grouped(capacity_changes(conn)?);
+        let previous: HashMap<_, _> = Decision::last_ticks(conn)?.into_iter().collect();
+        let clusters = rows.clusters(Cluster::all(conn)?);
+        let mut triggers = Trigger::all(conn)?;
+        triggers.retain(|trigger| only.is_none_or(|id| id == trigger.id));
+
+        let mut snapshot = Self::default();
+        let mut known = HashMap::new();
+        for trigger in triggers {
+            // Rows are read one query after the other: a cluster made in between is there at the next tick.
+            let Some(cluster) = clusters.get(&trigger.cluster_id) else {
+                continue;
+            };
+            let mut counters = Vec::new();
+            for id in counters_of.remove(&trigger.id).unwrap_or_default() {
+                if let Some(counter) = rows.counters.get(&id) {
+                    let series = known
+                        .entry((trigger.cluster_id, id))
+                        .or_insert_with(|| snapshot.series(&rows, cluster, counter));
+                    counters.push(CounterView {
+                        policy: rules::policy(counter, tick_length_ms),
+                        series: Arc::clone(series),
+                        mean: snapshot.mean(&trigger, counter),
+                        row: Arc::clone(counter),
+                    });
+                }
+            }
+            snapshot.watched.push(Watched {
+                counters,
+                changes: changes_of.remove(&trigger.id).unwrap_or_default(),
+                holds: rows.holds_on(&trigger, cluster),
+                open_run: rows.open_run(|run| run.trigger_id == Some(trigger.id)),
+                open_capacity_run: rows.open_run(|run| {
+                    run.cluster_id == Some(trigger.cluster_id) && run.capacity_change != 0
+                }),
+                previous_ms: previous.get(&trigger.id).copied().flatten(),
+                cluster: Arc::clone(cluster),
+                trigger,
+            });
+        }
+        Ok(snapshot)
+    }
+
+    /// The series of a counter over a cluster, in the order of its nodes.
+    fn series(&mut self, rows: &Rows, cluster: &ClusterView, counter: &Counter) -> Arc<[Entry]> {
+        let mut entries = Vec::with_capacity(cluster.nodes.len());
+        for (node, view) in cluster.nodes.iter().enumerate() {
+            let jvms = rows
+                .jvms
+                .get(&view.row.id)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            for key in SeriesKey::of(counter, &view.row, jvms) {
+                let jvm = match key {
+                    SeriesKey::Jmx { jvm, .. } => rows.jvm_names.get(&jvm).cloned(),
+                    _ => None,
+                };
+                let key = self.key(key);
+                entries.push(Entry { node, jvm, key });
+            }
+        }
+        entries.into()
+    }
+
+    fn mean(&mut self, trigger: &Trigger, counter: &Counter) -> Option<usize> {
+        (trigger.when_rule == When::Average).then(|| {
+            self.key(SeriesKey::Average {
+                trigger: trigger.id,
+                counter: counter.id,
+            })
+        })
+    }
+
+    fn key(&mut self, key: SeriesKey) -> usize {
+        self.keys.push(key);
+        self.keys.len() - 1
+    }
+}
+
+impl Rows {
+    fn load(conn: &mut Connection, tick_ms: i64) -> Result<Self> {
+        let jvm_names = JvmProfile::all(conn)?
+            .into_iter()
+            .map(|profile| (profile.id, profile.name.into()));
+        let counters = Counter::all(conn)?
+            .into_iter()
+            .map(|counter| (counter.id, Arc::new(counter)));
+        Ok(Self {
+            nodes: Node::all(conn)?,
+            jvms: grouped(jvm_profiles_of_nodes(conn)?),
+            jvm_names: jvm_names.collect(),
+            counters: counters.collect(),
+            holds: Hold::active(conn, tick_ms)?,
+            runs: Run::open(conn)?,
+        })
+    }
+
+    fn clusters(&self, rows: Vec<Cluster>) -> HashMap<ClusterId, Arc<ClusterView>> {
+        let mut views: HashMap<_, _> = rows
+            .into_iter()
+            .map(|row| {
+                let view = ClusterView {
+                    row,
+                    size: 0,
+                    nodes: Vec::new(),
+                };
+                (view.row.id, view)
+            })
+            .collect();
+        for node in &self.nodes {
+            let Some(view) = views.get_mut(&node.cluster_id) else {
+                continue;
+            };
+            match node.state {
+                NodeState::Provisioning => view.size += 1,
+                NodeState::Draining => {}
+                NodeState::InService => {
+                    view.size += 1;
+                    view.nodes.push(NodeView {
+                        held: self.is_held(HoldScope::Node, &node.name),
+                        row: node.clone(),
+                    });
+                }
+            }
+        }
+        views
+            .into_iter()
+            .map(|(id, view)| (id, Arc::new(view)))
+            .collect()
+    }
+
+    fn is_held(&self, scope: HoldScope, name: &str) -> bool {
+        self.holds
+            .iter()
+            .any(|hold| hold.scope == scope && hold.scope_name.as_deref() == Some(name))
+    }
+
+    fn holds_on(&self, trigger: &Trigger, cluster: &ClusterView) -> Vec<(String, Hold)> {
+        self.holds
+            .iter()
+            .filter(|hold| {
+                let name = hold.scope_name.as_deref();
+                match hold.scope {
+                    HoldScope::Everything => true,
+                    HoldScope::Cluster => name == Some(&cluster.row.name),
+                    HoldScope::Trigger => name == Some(&trigger.name),
+                    HoldScope::Node => false,
+                }
+            })
+            .map(|hold| (hold.subject(), hold.clone()))
+            .collect()
+    }
+
+    fn open_run(&self, is_meant: impl Fn(&Run) -> bool) -> Option<Run> {
+        self.runs.iter().find(|run| is_meant(run)).cloned()
+    }
+}
+
+/// What each step of every trigger does to the number of nodes.
+fn capacity_changes(conn: &mut Connection) -> Result<Vec<(TriggerId, i32)>> {
+    let changes: HashMap<_, _> = Action::all(conn)?
+        .into_iter()
+        .map(|action| (action.id, actions::capacity_change(&action.kind)))
+        .collect();
+    Ok(Step::all(conn)?
+        .into_iter()
+        .map(|step| {
+            let change = changes.get(&step.action_id).copied().unwrap_or(0);
+            (step.trigger_id, change)
+        })
+        .collect())
+}
+
+fn grouped<K: Eq + std::hash::Hash, V>(pairs: Vec<(K, V)>) -> HashMap<K, Vec<V>> {
+    let mut groups: HashMap<K, Vec<V>> = HashMap::new();
+    for (key, value) in pairs {
+        groups.entry(key).or_default().push(value);
+    }
+    groups
+}
