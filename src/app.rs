@@ -1,5 +1,6 @@
 //! The composition root: what a process is made of, built once and passed; nothing is global.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,8 +9,10 @@ use secrecy::ExposeSecret as _;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::fleet;
 use crate::jobs::queue::Queue;
 use crate::metrics::Metrics;
+use crate::models::{Via, to_ms};
 use crate::samples::Store;
 use crate::vault::Vault;
 
@@ -47,7 +50,12 @@ impl App {
     /// # Errors
     /// Something cannot be opened; the message says what and why.
     pub async fn open(config: Config) -> Result<Self> {
-        std::fs::create_dir_all(&config.data).map_err(|cause| {
+        // What lies there is not for other users of the machine.
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data);
+        made.map_err(|cause| {
             let place = config.data.display();
             Error::invalid("HEADROOM_DATA", format!("{place} cannot be made: {cause}"))
         })?;
@@ -67,6 +75,18 @@ impl App {
             started_at,
             config: Arc::new(config),
         })
+    }
+
+    /// Who changes the fleet, and what the change is held against.
+    pub fn fleet_context(&self, actor: String, via: Via, now: DateTime<Utc>) -> fleet::Context {
+        fleet::Context {
+            vault: self.vault.clone(),
+            tick_secs: self.config.sampling.tick_secs(),
+            allow_local: self.config.sampling.allow_local,
+            actor,
+            via,
+            now_ms: to_ms(now),
+        }
     }
 
     /// Whether what the process depends on answers, part by part.

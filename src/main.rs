@@ -1,3 +1,7 @@
 //! The `headroom` binary: parses the command line, loads the configuration, calls `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headroom::cli::main()
+}

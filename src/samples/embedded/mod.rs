@@ -5,6 +5,7 @@
 //! disk, a locked file or a file that was replaced.
 
 mod read;
+mod statements;
 mod tables;
 mod write;
 

@@ -4,9 +4,14 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use super::tables::{BATCH, Result, chunks, ids_of, number, series, slots_between};
+use super::tables::{
+    BATCH, Result, chunk_key, chunks, ids_of, number, series, slot_and_series, slots_between,
+};
 use crate::samples::chunk::{self, Place};
 use crate::samples::{Breach, ReadingFault, Sample, SeriesKey, SeriesState};
+
+/// From how many series on it is quicker to read them all than to look each one up: it is nearly all of them then.
+const MANY: usize = 5_000;
 
 #[derive(Queryable)]
 struct SeriesRow {
@@ -53,20 +58,22 @@ pub(super) fn states(
     conn: &mut SqliteConnection,
     keys: &[SeriesKey],
 ) -> Result<Vec<Option<SeriesState>>> {
-    let mut states = Vec::with_capacity(keys.len());
-    for keys in keys.chunks(BATCH) {
-        let names: Vec<String> = keys.iter().map(SeriesKey::to_string).collect();
-        let rows = series::table
-            .filter(series::key.eq_any(&names))
-            .load::<SeriesRow>(conn)?;
-        let mut found: HashMap<String, SeriesState> = rows
-            .into_iter()
-            .map(|mut row| (std::mem::take(&mut row.key), row.into()))
-            .collect();
-        // Cloned, not taken: nothing says that a caller asks for a series only once.
-        states.extend(names.iter().map(|name| found.get_mut(name).cloned()));
+    let mut found: HashMap<String, SeriesState> = HashMap::with_capacity(keys.len());
+    let keep = |mut row: SeriesRow| (std::mem::take(&mut row.key), row.into());
+    let names: Vec<String> = keys.iter().map(SeriesKey::to_string).collect();
+    if keys.len() > MANY {
+        let rows = series::table.load::<SeriesRow>(conn)?;
+        found.extend(rows.into_iter().map(keep));
+    } else {
+        for names in names.chunks(BATCH) {
+            let rows = series::table
+                .filter(series::key.eq_any(names))
+                .load::<SeriesRow>(conn)?;
+            found.extend(rows.into_iter().map(keep));
+        }
     }
-    Ok(states)
+    // Cloned, not taken: nothing says that a caller asks for a series only once.
+    Ok(names.iter().map(|name| found.get(name).cloned()).collect())
 }
 
 /// See [`crate::samples::Store::range`].
@@ -79,19 +86,22 @@ pub(super) fn range(
     let slots = slots_between(conn, Place::of(from_ms).slot, Place::of(to_ms).slot)?;
     let ids = ids_of(conn, keys)?;
     let mut samples: HashMap<i64, Vec<Sample>> = HashMap::new();
-    let all: Vec<i64> = ids.values().copied().collect();
-    for ids in all.chunks(BATCH) {
-        for slots in slots.chunks(BATCH) {
-            let rows = chunks::table
-                .filter(chunks::slot.eq_any(slots))
-                .filter(chunks::series_id.eq_any(ids))
-                .order(chunks::slot)
-                .load::<(i64, i64, Vec<u8>)>(conn)?;
-            for (slot, id, data) in rows {
-                let wanted = chunk::samples(slot, &data)
-                    .filter(|sample| (from_ms..=to_ms).contains(&sample.tick_ms));
-                samples.entry(id).or_default().extend(wanted);
-            }
+    let of_slot = |slot: &i64| {
+        let slot = *slot;
+        ids.values().map(move |id| chunk_key(slot, *id))
+    };
+    let wanted: Vec<i64> = slots.iter().flat_map(of_slot).collect();
+    // Slot after slot: each series gets its samples in order.
+    for batch in wanted.chunks(BATCH) {
+        let rows = chunks::table
+            .filter(chunks::key.eq_any(batch))
+            .order(chunks::key)
+            .load::<(i64, Vec<u8>)>(conn)?;
+        for (key, data) in rows {
+            let (slot, id) = slot_and_series(key);
+            let wanted = chunk::samples(slot, &data)
+                .filter(|sample| (from_ms..=to_ms).contains(&sample.tick_ms));
+            samples.entry(id).or_default().extend(wanted);
         }
     }
     let of_key = |key| samples.get(ids.get(key)?).cloned();
@@ -129,7 +139,7 @@ fn first_of_series(
     let from = Place::of(after_ms).slot;
     for slot in slots.iter().filter(|slot| **slot >= from) {
         let data: Option<Vec<u8>> = chunks::table
-            .find((slot, id))
+            .find(chunk_key(*slot, id))
             .select(chunks::data)
             .first(conn)
             .optional()?;

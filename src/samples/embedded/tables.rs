@@ -1,7 +1,8 @@
 //! The file of the embedded store: its tables, its connections, and the look-ups that both sides need.
 //!
-//! `chunks` is ordered by time first: a tick then appends to a few neighbouring pages, where an order by series would touch a page for
-//! each series, and old chunks go a quarter of an hour at a time. The price is a look-up per series and quarter when reading.
+//! `chunks` is ordered by time first and series second, both in one number: a tick then appends to a few neighbouring pages, where an
+//! order by series would touch a page for each series, and old chunks go a quarter of an hour at a time. The price is a look-up
+//! for each series and quarter when reading.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -36,11 +37,9 @@ pub(super) const CREATE: &str = "
         fault TEXT
     );
     CREATE TABLE chunks (
-        slot BIGINT NOT NULL,
-        series_id BIGINT NOT NULL,
-        data BLOB NOT NULL,
-        PRIMARY KEY (slot, series_id)
-    ) WITHOUT ROWID;
+        key INTEGER PRIMARY KEY NOT NULL,
+        data BLOB NOT NULL
+    );
     PRAGMA user_version = 1;";
 
 diesel::table! {
@@ -60,11 +59,20 @@ diesel::table! {
 }
 
 diesel::table! {
-    chunks (slot, series_id) {
-        slot -> BigInt,
-        series_id -> BigInt,
+    chunks (key) {
+        key -> BigInt,
         data -> Binary,
     }
+}
+
+/// The key of a chunk: the slot in the upper half, the series in the lower.
+pub(super) const fn chunk_key(slot: i64, series_id: i64) -> i64 {
+    slot.saturating_mul(1 << 32).saturating_add(series_id)
+}
+
+/// Slot and series of a key.
+pub(super) const fn slot_and_series(key: i64) -> (i64, i64) {
+    (key.div_euclid(1 << 32), key.rem_euclid(1 << 32))
 }
 
 /// Why the file could not be used.
@@ -130,27 +138,33 @@ pub(super) fn ids_of(
 
 #[derive(QueryableByName)]
 struct Number {
-    #[diesel(sql_type = diesel::sql_types::Nullable<BigInt>)]
-    number: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    number: i64,
 }
 
 /// The one number of a query, named `number`.
-pub(super) fn number(conn: &mut SqliteConnection, query: &str) -> Result<Option<i64>> {
+pub(super) fn number(conn: &mut SqliteConnection, query: &str) -> Result<i64> {
     Ok(sql_query(query).get_result::<Number>(conn)?.number)
 }
 
-/// The quarters that have chunks at all, found by hopping from one to the next; a plain DISTINCT would visit every chunk.
+/// The oldest slot that has chunks, from `slot` on.
+pub(super) fn next_slot(conn: &mut SqliteConnection, slot: i64) -> Result<Option<i64>> {
+    let key = chunks::table
+        .filter(chunks::key.ge(chunk_key(slot, 0)))
+        .order(chunks::key)
+        .select(chunks::key)
+        .first(conn)
+        .optional()?;
+    Ok(key.map(|key| slot_and_series(key).0))
+}
+
+/// The slots that have chunks at all, found by hopping from one to the next: a range may well ask for all of time.
 pub(super) fn slots_between(conn: &mut SqliteConnection, from: i64, to: i64) -> Result<Vec<i64>> {
-    let rows: Vec<Number> = sql_query(
-        "WITH RECURSIVE found (number) AS (
-            SELECT min(slot) FROM chunks WHERE slot >= ?1
-            UNION ALL
-            SELECT (SELECT min(slot) FROM chunks WHERE slot > number) FROM found WHERE number < ?2
-        )
-        SELECT number FROM found WHERE number <= ?2",
-    )
-    .bind::<BigInt, _>(from)
-    .bind::<BigInt, _>(to)
-    .load(conn)?;
-    Ok(rows.into_iter().filter_map(|row| row.number).collect())
+    let mut slots = Vec::new();
+    let mut from = from;
+    while let Some(slot) = next_slot(conn, from)?.filter(|slot| *slot <= to) {
+        slots.push(slot);
+        from = slot.saturating_add(1);
+    }
+    Ok(slots)
 }

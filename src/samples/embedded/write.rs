@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use diesel::connection::SimpleConnection as _;
+use diesel::insert_or_ignore_into;
 use diesel::prelude::*;
-use diesel::{insert_or_ignore_into, replace_into};
 
+use super::statements::{AppendSample, UpdateState};
 use super::tables::{
-    BATCH, CREATE, Failure, LAYOUT, Result, chunks, connect, ids_of, number, series, slots_between,
+    BATCH, CREATE, Failure, LAYOUT, Result, chunk_key, chunks, connect, ids_of, next_slot, number,
+    series, slots_between,
 };
 use crate::samples::chunk::{self, Place};
 use crate::samples::{SeriesKey, Write};
@@ -24,13 +26,11 @@ impl Writer {
     pub fn open(path: &Path) -> Result<Self> {
         let mut conn = connect(path)?;
         immediate(&mut conn, |conn| {
-            match number(
-                conn,
-                "SELECT user_version AS number FROM pragma_user_version",
-            )? {
-                Some(LAYOUT) => Ok(()),
-                Some(0) => Ok(conn.batch_execute(CREATE)?),
-                other => Err(Failure::Layout(other.unwrap_or_default())),
+            let layout = "SELECT user_version AS number FROM pragma_user_version";
+            match number(conn, layout)? {
+                LAYOUT => Ok(()),
+                0 => Ok(conn.batch_execute(CREATE)?),
+                other => Err(Failure::Layout(other)),
             }
         })?;
         Ok(Self {
@@ -53,11 +53,11 @@ impl Writer {
     /// Forgets the oldest quarter of an hour, if it is older than `slot`; whether there was one.
     pub fn prune_oldest(&mut self, slot: i64) -> Result<bool> {
         immediate(&mut self.conn, |conn| {
-            let oldest = number(conn, "SELECT min(slot) AS number FROM chunks")?;
-            let Some(oldest) = oldest.filter(|oldest| *oldest < slot) else {
+            let Some(oldest) = next_slot(conn, i64::MIN)?.filter(|oldest| *oldest < slot) else {
                 return Ok(false);
             };
-            diesel::delete(chunks::table.filter(chunks::slot.eq(oldest))).execute(conn)?;
+            let end = chunk_key(oldest.saturating_add(1), 0);
+            diesel::delete(chunks::table.filter(chunks::key.lt(end))).execute(conn)?;
             Ok(true)
         })
     }
@@ -104,10 +104,10 @@ fn write_one(
         Some(id) => *id,
         None => id_of(conn, ids, write.key)?,
     };
-    if update_state(conn, id, write)? == 0 {
+    if UpdateState::new(id, write).execute(conn)? == 0 {
         // Pruned or forgotten since, perhaps by another process: it begins anew.
         id = id_of(conn, ids, write.key)?;
-        update_state(conn, id, write)?;
+        UpdateState::new(id, write).execute(conn)?;
     }
     if let Ok(value) = write.kept() {
         put_sample(conn, id, Place::of(write.tick_ms), value)?;
@@ -132,63 +132,36 @@ fn id_of(
     Ok(id)
 }
 
-fn update_state(conn: &mut SqliteConnection, id: i64, write: &Write) -> QueryResult<usize> {
-    let breach = write.breach;
-    let reading = (
-        series::tick_ms.eq(write.tick_ms),
-        series::measured_ms.eq(write.measured_ms),
-        series::took_ms.eq(write.took_ms),
-        series::breach_since_ms.eq(breach.map(|breach| breach.since_ms)),
-        series::breach_count.eq(breach.map(|breach| i64::from(breach.count))),
-        series::breach_last_ms.eq(breach.map(|breach| breach.last_ms)),
-    );
-    let row = diesel::update(series::table.find(id));
-    match write.kept() {
-        Ok(value) => row
-            .set((
-                reading,
-                series::last_ms.eq(write.tick_ms),
-                series::last_value.eq(value),
-                series::fault.eq(None::<&str>),
-            ))
-            .execute(conn),
-        Err(message) => row
-            .set((reading, series::fault.eq(message.as_ref())))
-            .execute(conn),
-    }
-}
-
+/// Appends where the sample is the latest of its chunk, as nearly always; puts it in its place otherwise.
 fn put_sample(
     conn: &mut SqliteConnection,
     series_id: i64,
     place: Place,
     value: f64,
-) -> QueryResult<usize> {
-    let mut data: Vec<u8> = chunks::table
-        .find((place.slot, series_id))
-        .select(chunks::data)
-        .first(conn)
-        .optional()?
-        .unwrap_or_default();
-    chunk::put(&mut data, place.second, value);
-    replace_into(chunks::table)
-        .values((
-            chunks::slot.eq(place.slot),
-            chunks::series_id.eq(series_id),
-            chunks::data.eq(data),
-        ))
-        .execute(conn)
+) -> QueryResult<()> {
+    let key = chunk_key(place.slot, series_id);
+    let append = AppendSample {
+        key,
+        record: chunk::record(place.second, value),
+    };
+    if append.execute(conn)? == 0 {
+        let rows = chunks::table.find(key);
+        let mut data: Vec<u8> = rows.select(chunks::data).first(conn)?;
+        chunk::put(&mut data, place.second, value);
+        diesel::update(rows)
+            .set(chunks::data.eq(data))
+            .execute(conn)?;
+    }
+    Ok(())
 }
 
 fn delete_series(conn: &mut SqliteConnection, gone: &[i64]) -> Result<()> {
     let slots = slots_between(conn, i64::MIN, i64::MAX)?;
     for ids in gone.chunks(BATCH) {
         diesel::delete(series::table.filter(series::id.eq_any(ids))).execute(conn)?;
-        for slots in slots.chunks(BATCH) {
-            let rows = chunks::table
-                .filter(chunks::slot.eq_any(slots))
-                .filter(chunks::series_id.eq_any(ids));
-            diesel::delete(rows).execute(conn)?;
+        for slot in &slots {
+            let keys = ids.iter().map(|id| chunk_key(*slot, *id));
+            diesel::delete(chunks::table.filter(chunks::key.eq_any(keys))).execute(conn)?;
         }
     }
     Ok(())

@@ -1,0 +1,262 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::jobs::schedule::Role;
+use crate::models;
+
+/// Keeps enough machines running, and no more.
+#[derive(Debug, Parser)]
+#[command(name = "headroom", version, about, max_term_width = 100)]
+pub(super) struct Args {
+    /// The settings file; every key can also be set by an environment variable
+    #[arg(long, env = "HEADROOM_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the web server, the scheduler and the workers
+    Serve(Serve),
+    /// Bring the definitions to what a fleet file says
+    Apply(Apply),
+    /// Print the definitions as a fleet file, secrets as references
+    Export,
+    /// Read one counter on one node now; nothing is stored
+    Sample(Sample),
+    /// When a trigger would have fired on the recorded samples, and why not
+    Backtest(Backtest),
+    /// Run a trigger's steps or a single action
+    #[command(subcommand)]
+    Run(Run),
+    /// List runs, or show one
+    Runs(Runs),
+    /// What was decided of a trigger, and why
+    Decisions(Decisions),
+    /// What is wrong, what is about to happen, what just happened
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop triggers or nodes for a time
+    #[command(subcommand)]
+    Hold(Hold),
+    /// People who log in
+    #[command(subcommand)]
+    User(User),
+    /// Keys to the API
+    #[command(subcommand)]
+    Token(Token),
+    /// Write a backup of the data folder
+    Backup {
+        /// Folder for the backup [default: <data>/backups]
+        #[arg(long)]
+        to: Option<PathBuf>,
+    },
+    /// Put a backup back into an empty data folder
+    Restore {
+        /// A file that `headroom backup` wrote
+        file: PathBuf,
+        /// Replace what the data folder holds
+        #[arg(long)]
+        force: bool,
+    },
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Check everything Headroom depends on, and say how to get what is missing
+    Doctor,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// The parts this process plays
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "web,collect,evaluate,run"
+    )]
+    pub roles: Vec<Role>,
+    /// Do not add the example cluster to an empty data folder
+    #[arg(long)]
+    pub no_example: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Apply {
+    /// The fleet file; `-` reads standard input
+    #[arg(short, long)]
+    pub file: PathBuf,
+    /// Print what would change, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also remove what the file does not name
+    #[arg(long)]
+    pub prune: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Sample {
+    /// The node's name
+    #[arg(long)]
+    pub node: String,
+    /// The counter's name
+    #[arg(long)]
+    pub counter: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Backtest {
+    /// The trigger's name
+    #[arg(long)]
+    pub trigger: String,
+    /// Begin, RFC 3339 [default: 24 h ago]
+    #[arg(long)]
+    pub from: Option<chrono::DateTime<chrono::Utc>>,
+    /// End, RFC 3339 [default: now]
+    #[arg(long)]
+    pub to: Option<chrono::DateTime<chrono::Utc>>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Run {
+    /// Run a trigger's steps, whatever its counters say
+    Trigger {
+        /// The trigger's name
+        name: String,
+        #[command(flatten)]
+        how: RunHow,
+    },
+    /// Run a single action
+    Action {
+        /// The action's name
+        name: String,
+        /// `cluster:NAME` or `node:NAME`; actions without a target need none
+        #[arg(long)]
+        target: Option<String>,
+        #[command(flatten)]
+        how: RunHow,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunHow {
+    /// Follow the run to its end; exit 1 if it fails
+    #[arg(long)]
+    pub wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Runs {
+    /// A run's id
+    pub id: Option<i64>,
+    /// Only runs in this state
+    #[arg(long)]
+    pub state: Option<models::RunState>,
+    /// At most so many
+    #[arg(long, default_value_t = 20)]
+    pub limit: i64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Decisions {
+    /// The trigger's name
+    #[arg(long)]
+    pub trigger: String,
+    /// At most so many
+    #[arg(long, default_value_t = 20)]
+    pub limit: i64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Hold {
+    /// Begin a hold
+    Add {
+        /// What to hold: everything, cluster, trigger or node
+        scope: models::HoldScope,
+        /// Which one; not for everything
+        name: Option<String>,
+        /// How long, such as 30m or 2h
+        #[arg(long = "for", default_value = "1h")]
+        duration: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// List the holds that are in force
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a hold early
+    Lift {
+        /// The hold's id
+        id: i64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum User {
+    /// Add a person; the password is asked for, or read from standard input
+    Add {
+        /// The login name
+        name: String,
+        /// What they may do
+        #[arg(long, default_value = "viewer")]
+        role: models::Role,
+    },
+    /// Set a person's password; asked for, or read from standard input
+    Passwd {
+        /// The login name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Token {
+    /// Make a token and print it once
+    Create {
+        /// What it may do
+        #[arg(long)]
+        role: models::Role,
+        /// What it is for
+        #[arg(long)]
+        name: Option<String>,
+        /// How long it is good for, such as 90d; never ends if not given
+        #[arg(long)]
+        expires: Option<String>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Args::command().debug_assert();
+    }
+}
