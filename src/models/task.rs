@@ -26,24 +26,6 @@ pub struct Task {
     pub skipped: i64,
 }
 
-/// What is written of a [`Task`].
-#[derive(Debug, Clone, PartialEq, Insertable, AsChangeset)]
-#[diesel(table_name = tasks, treat_none_as_null = true)]
-pub struct NewTask {
-    /// See [`Task::name`].
-    pub name: String,
-    /// See [`Task::started_ms`].
-    pub started_ms: Option<i64>,
-    /// See [`Task::finished_ms`].
-    pub finished_ms: Option<i64>,
-    /// See [`Task::succeeded`].
-    pub succeeded: Option<bool>,
-    /// See [`Task::result`].
-    pub result: String,
-    /// See [`Task::skipped`].
-    pub skipped: i64,
-}
-
 impl Task {
     /// Every task, by name.
     ///
@@ -64,31 +46,28 @@ impl Task {
             .is_null()
             .or(tasks::started_ms.lt(at_ms))
             .or(tasks::started_ms.gt(at_ms + period_ms));
+        Self::ensure(conn, name)?;
         let claimed = diesel::update(row.filter(due))
             .set(tasks::started_ms.eq(at_ms))
             .execute(conn)?;
-        if claimed > 0 {
-            return Ok(true);
-        }
-        let known: i64 = tasks::table
-            .filter(tasks::name.eq(name))
-            .count()
-            .get_result(conn)?;
-        if known > 0 {
-            return Ok(false);
-        }
-        let new = NewTask {
-            name: name.to_owned(),
-            started_ms: Some(at_ms),
-            finished_ms: None,
-            succeeded: None,
-            result: String::new(),
-            skipped: 0,
+        Ok(claimed > 0)
+    }
+
+    /// Adds the row of a task that never started. On each database by itself, since what both have in common cannot say "unless another
+    /// process was quicker".
+    fn ensure(conn: &mut Connection, name: &str) -> Result<()> {
+        let insert = diesel::insert_into(tasks::table)
+            .values((
+                tasks::name.eq(name),
+                tasks::result.eq(""),
+                tasks::skipped.eq(0),
+            ))
+            .on_conflict_do_nothing();
+        match conn {
+            Connection::Sqlite(conn) => insert.execute(conn)?,
+            Connection::Postgres(conn) => insert.execute(conn)?,
         };
-        diesel::insert_into(tasks::table)
-            .values(&new)
-            .execute(conn)?;
-        Ok(true)
+        Ok(())
     }
 
     /// Notes how a task ended.
@@ -117,6 +96,7 @@ impl Task {
     /// # Errors
     /// The database fails.
     pub fn skip(conn: &mut Connection, name: &str, times: i64) -> Result<()> {
+        Self::ensure(conn, name)?;
         diesel::update(tasks::table.filter(tasks::name.eq(name)))
             .set(tasks::skipped.eq(tasks::skipped + times))
             .execute(conn)?;

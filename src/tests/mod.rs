@@ -10,5 +10,6 @@ mod api;
 mod architecture;
 mod fleet;
 mod migrations;
+mod models;
 mod samples;
 mod support;
