@@ -8,9 +8,10 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use serde_json::Value;
 
 use super::{
-    Action, Attempt, Effect, Entry, Facts, Fields, Host, HostOutput, HostRequest, Outcome,
+    Action, Attempt, Effect, Entry, Facts, Fields, Host, HostRequest, Outcome,
     Outputs, Recovery, Report, Scope, Settings,
 };
+use crate::clients::{ExecOutput, Exit};
 use crate::error::{Error, Result};
 use crate::models::StepTarget;
 
@@ -105,18 +106,24 @@ async fn run(attempt: &Attempt, host: &Host, script: &str, max_output: usize) ->
     entry(host, result)
 }
 
-fn entry(host: &Host, result: Result<HostOutput>) -> Entry {
+fn entry(host: &Host, result: Result<ExecOutput>) -> Entry {
     let subject = host.name.clone();
     let address = Some(host.address.clone());
     match result {
         Ok(output) => Entry {
             subject,
             address,
-            succeeded: output.status == Some(0),
-            error: output.status.is_none().then(|| "ended by a signal".into()),
-            status: output.status,
-            stdout: output.stdout,
-            stderr: output.stderr,
+            succeeded: output.success(),
+            stdout: output.stdout_text(),
+            stderr: output.stderr_text(),
+            status: match output.status {
+                Exit::Status(status) => Some(status),
+                _ => None,
+            },
+            error: match &output.status {
+                Exit::Status(_) => None,
+                other => Some(format!("the script {other}")),
+            },
             truncated: output.truncated,
             took_ms: i64::try_from(output.took.as_millis()).unwrap_or(i64::MAX),
         },

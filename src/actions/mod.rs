@@ -13,7 +13,7 @@ mod template;
 pub use fields::Fields;
 pub use kind::{Action, Attempt, Effect, Facts, Found, Kind, Outcome, Outputs, Recovery, Settings};
 pub use report::{Entry, Report};
-pub use scope::{Host, HostOutput, HostRequest, Hosts, Scope, Tools};
+pub use scope::{Host, HostRequest, Hosts, Scope, Tools};
 pub use template::Names;
 
 use serde_json::Value;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 use super::Outputs;
 use super::shell;
 use super::template::{Names, Template, split_step, unknown};
+use crate::clients::ExecOutput;
 use crate::clients::mail::Mailer;
 use crate::config::nearest;
 use crate::db::Db;
@@ -53,32 +53,17 @@ pub struct HostRequest {
     pub cancelled: watch::Receiver<bool>,
 }
 
-/// What a script came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HostOutput {
-    /// Exit status; none when a signal ended it.
-    pub status: Option<i32>,
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-    /// Whether a part of either was dropped.
-    pub truncated: bool,
-    /// How long it took.
-    pub took: Duration,
-}
-
 /// Runs scripts on nodes.
 pub trait Hosts: Send + Sync {
     /// Runs a script and waits for its end, its deadline or its cancellation.
     ///
     /// # Errors
-    /// The host cannot be reached, refuses, or the script did not end in time.
+    /// The host cannot be reached or refuses, or the script was cancelled. That it failed or was stopped at its deadline is no error.
     fn run<'a>(
         &'a self,
         host: &'a Host,
         request: &'a HostRequest,
-    ) -> BoxFuture<'a, Result<HostOutput>>;
+    ) -> BoxFuture<'a, Result<ExecOutput>>;
 }
 
 /// What a step knows when it starts.

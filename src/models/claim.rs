@@ -9,6 +9,9 @@ use crate::models::uses::OPEN;
 use crate::models::{RunId, RunState};
 use crate::schema::runs;
 
+/// No claim reaches so far ahead: one that does was made before the clock was set back, and would otherwise hold the run for as long.
+const LONGEST_CLAIM_MS: i64 = 600_000;
+
 impl Run {
     /// Runs that a worker should drive and none does: not begun, or the claim on them has lapsed.
     ///
@@ -20,7 +23,8 @@ impl Run {
             .filter(
                 runs::claimed_until_ms
                     .is_null()
-                    .or(runs::claimed_until_ms.le(now_ms)),
+                    .or(runs::claimed_until_ms.le(now_ms))
+                    .or(runs::claimed_until_ms.gt(now_ms + LONGEST_CLAIM_MS)),
             )
             .order(runs::id)
             .select(runs::id)
@@ -40,7 +44,8 @@ impl Run {
     ) -> Result<bool> {
         let free = runs::claimed_until_ms
             .is_null()
-            .or(runs::claimed_until_ms.le(now_ms));
+            .or(runs::claimed_until_ms.le(now_ms))
+            .or(runs::claimed_until_ms.gt(now_ms + LONGEST_CLAIM_MS));
         let taken = diesel::update(runs::table.find(id))
             .filter(runs::state.eq_any([RunState::Queued, RunState::Running]))
             .filter(free)
@@ -127,28 +132,46 @@ impl Run {
         Ok(noted == 1)
     }
 
-    /// Gives back every claim of a worker whose process is known to be gone: claims whose text begins with `prefix`.
+    /// Gives a claim back before the run is over, so that another worker goes on with it at once; false when it was lost.
     ///
     /// # Errors
     /// The database fails.
-    pub fn release_claims(conn: &mut Connection, prefix: &str) -> Result<usize> {
-        let held: Vec<(RunId, Option<String>)> = runs::table
+    pub fn release(conn: &mut Connection, id: RunId, claim: &str) -> Result<bool> {
+        let released = diesel::update(runs::table.find(id))
+            .filter(runs::claimed_by.eq(claim))
             .filter(runs::state.eq(RunState::Running))
-            .select((runs::id, runs::claimed_by))
-            .load(conn)?;
-        let mut released = 0;
-        for (id, claim) in held {
-            let Some(claim) = claim.filter(|claim| claim.starts_with(prefix)) else {
-                continue;
-            };
-            released += diesel::update(runs::table.find(id))
-                .filter(runs::claimed_by.eq(claim))
-                .set((
-                    runs::claimed_by.eq(None::<String>),
-                    runs::claimed_until_ms.eq(None::<i64>),
-                ))
-                .execute(conn)?;
-        }
-        Ok(released)
+            .set((
+                runs::claimed_by.eq(None::<String>),
+                runs::claimed_until_ms.eq(None::<i64>),
+            ))
+            .execute(conn)?;
+        Ok(released == 1)
+    }
+
+    /// Hands a run that a person has decided about back to the workers; false when it was in none of `from`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn requeue(conn: &mut Connection, id: RunId, from: &[RunState]) -> Result<bool> {
+        let queued = diesel::update(runs::table.find(id))
+            .filter(runs::state.eq_any(from.to_vec()))
+            .set((
+                runs::state.eq(RunState::Queued),
+                runs::cancel_requested_by.eq(None::<String>),
+                runs::finished_ms.eq(None::<i64>),
+            ))
+            .execute(conn)?;
+        Ok(queued == 1)
+    }
+
+    /// Notes who cancelled a run that was not under way.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn note_canceller(conn: &mut Connection, id: RunId, by: &str) -> Result<()> {
+        diesel::update(runs::table.find(id))
+            .set(runs::cancel_requested_by.eq(by))
+            .execute(conn)?;
+        Ok(())
     }
 }

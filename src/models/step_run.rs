@@ -131,6 +131,24 @@ pub struct StepChange {
 }
 
 impl StepChange {
+    /// The step as it is once the change is written.
+    pub fn apply(self, step: &mut StepRun) {
+        fn set<T>(field: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *field = value;
+            }
+        }
+        set(&mut step.target_name, self.target_name.map(Some));
+        set(&mut step.state, self.state);
+        set(&mut step.token, self.token);
+        set(&mut step.attempt, self.attempt);
+        set(&mut step.outputs, self.outputs);
+        set(&mut step.report, self.report);
+        set(&mut step.error, self.error);
+        set(&mut step.started_ms, self.started_ms);
+        set(&mut step.finished_ms, self.finished_ms);
+    }
+
     /// A change of state alone.
     pub fn to(state: StepState) -> Self {
         Self {

@@ -330,6 +330,13 @@ words! {
     }
 }
 
+impl RunState {
+    /// Whether the run has reached its end; a person may still have a step of it taken back.
+    pub fn is_over(self) -> bool {
+        !crate::models::uses::OPEN.contains(&self)
+    }
+}
+
 /// Milliseconds since 1970 of an instant, as the database keeps it.
 pub fn to_ms(at: DateTime<Utc>) -> i64 {
     at.timestamp_millis()

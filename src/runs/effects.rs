@@ -1,0 +1,208 @@
+//! One effect, from its preparation to its outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::actions::{
+    self, Action, Attempt, Effect, Found, Kind, Outcome, Outputs, Recovery, Scope,
+};
+use crate::error::{Error, Result};
+use crate::models::run::Run;
+use crate::models::step_run::StepRun;
+use crate::models::{StepRunId, StepState};
+use crate::runs::{Boundary, Context, scope};
+
+/// What an effect gets beyond its time limit to stop and say what happened.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a look-up may take.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(60);
+
+/// What an effect came to.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It is known.
+    Known(Outcome),
+    /// It is not known, and a person must find out; why.
+    Unclear(String),
+}
+
+/// An effect that is over.
+pub(super) struct Finished {
+    pub step: StepRunId,
+    pub ending: Ending,
+}
+
+/// A step that can be begun.
+pub(super) struct Prepared {
+    pub action: Box<dyn Action>,
+    pub effect: Box<dyn Effect>,
+    /// What it acts on, once resolved.
+    pub target_name: Option<String>,
+}
+
+/// Reads a step's settings and what it acts on, without touching anything.
+pub(super) async fn prepare(
+    ctx: &Context,
+    run: &Run,
+    steps: &[StepRun],
+    step: &StepRun,
+) -> Result<Prepared> {
+    let action = actions::parse(ctx.kinds, &step.kind, &step.settings)?;
+    let (run, steps, known) = (run.clone(), steps.to_vec(), step.clone());
+    let read = move |conn: &mut _| scope::load(conn, &run, &steps, &known);
+    let scope: Scope = ctx.tools.db.read(read).await?;
+    let effect = action.prepare(&scope)?;
+    let target_name = Some(scope.target_name).filter(|name| !name.is_empty());
+    Ok(Prepared {
+        action,
+        effect,
+        target_name,
+    })
+}
+
+/// A new token: unique wherever two Headrooms might use one account.
+pub(super) fn new_token() -> String {
+    format!("headroom-{:032x}", rand::random::<u128>())
+}
+
+/// One attempt at a step's effect.
+pub(super) fn attempt(
+    ctx: &Context,
+    step: &StepRun,
+    token: &str,
+    cancelled: &watch::Receiver<bool>,
+) -> Attempt {
+    let limit = Duration::from_secs(u64::try_from(step.timeout_secs).unwrap_or_default());
+    Attempt {
+        tools: Arc::clone(&ctx.tools),
+        token: token.to_owned(),
+        deadline: Instant::now() + limit,
+        cancelled: cancelled.clone(),
+    }
+}
+
+/// Performs an effect; where it overstays its limit, its outcome is found out as far as the kind allows.
+pub(super) async fn perform(
+    ctx: Context,
+    step: StepRun,
+    prepared: Prepared,
+    attempt: Attempt,
+) -> Finished {
+    let performed = timeout_at(attempt.deadline + GRACE, prepared.effect.perform(&attempt)).await;
+    let ending = match performed {
+        Ok(outcome) => Ending::Known(outcome),
+        Err(_) => overdue(&step, &prepared, &attempt).await,
+    };
+    ctx.witness.at(Boundary::Effected(step.id));
+    Finished {
+        step: step.id,
+        ending,
+    }
+}
+
+/// Goes on with a step whose effect may have happened before a crash, and that its kind can repeat or look up. With `begin` false, the run
+/// is being ended: what has not happened is left so.
+pub(super) async fn resume(
+    ctx: Context,
+    step: StepRun,
+    prepared: Prepared,
+    attempt: Attempt,
+    begin: bool,
+) -> Finished {
+    let found = match prepared.action.recovery() {
+        Recovery::Repeat if begin => Found::NotDone,
+        Recovery::LookUp => look_up(&prepared, &attempt).await,
+        Recovery::Repeat | Recovery::AskAPerson => Found::Unclear(why_ask(&step)),
+    };
+    let ending = match found {
+        Found::NotDone if begin => return perform(ctx, step, prepared, attempt).await,
+        Found::NotDone => Ending::Known(Outcome::failed(Error::Conflict(
+            "it had not happened when Headroom stopped, and the run is being ended".into(),
+        ))),
+        Found::Done(outcome) => Ending::Known(outcome),
+        Found::Unclear(reason) => Ending::Unclear(reason),
+    };
+    Finished {
+        step: step.id,
+        ending,
+    }
+}
+
+/// Takes a step back.
+pub(super) async fn undo(
+    ctx: Context,
+    step: StepRun,
+    prepared: Prepared,
+    attempt: Attempt,
+    outputs: Outputs,
+) -> Finished {
+    let undone = timeout_at(
+        attempt.deadline + GRACE,
+        prepared.effect.undo(&attempt, &outputs),
+    )
+    .await;
+    let mut outcome = undone.unwrap_or_else(|_| Outcome::failed(too_late(&step)));
+    // What the step itself gave out is what a person needs who must finish the undo by hand.
+    outcome.outputs = outputs;
+    ctx.witness.at(Boundary::Reverted(step.id));
+    Finished {
+        step: step.id,
+        ending: Ending::Known(outcome),
+    }
+}
+
+/// Whether there is something to take back: it succeeded, or failed after it had given something out.
+pub(super) fn undoable(kinds: &'static [Kind], step: &StepRun) -> bool {
+    let can = actions::find(kinds, &step.kind).is_some_and(|kind| kind.facts.undo.is_some());
+    can && match step.state {
+        StepState::Succeeded => true,
+        StepState::Failed => step.outputs != "{}",
+        _ => false,
+    }
+}
+
+async fn overdue(step: &StepRun, prepared: &Prepared, attempt: &Attempt) -> Ending {
+    match prepared.action.recovery() {
+        Recovery::Repeat => Ending::Known(Outcome::failed(too_late(step))),
+        Recovery::AskAPerson => Ending::Unclear(format!(
+            "{}; it may have had its effect, or still have it",
+            too_late(step)
+        )),
+        Recovery::LookUp => match look_up(prepared, attempt).await {
+            Found::Done(outcome) => Ending::Known(outcome),
+            Found::NotDone => Ending::Known(Outcome::failed(too_late(step))),
+            Found::Unclear(reason) => Ending::Unclear(reason),
+        },
+    }
+}
+
+async fn look_up(prepared: &Prepared, attempt: &Attempt) -> Found {
+    let limit = Instant::now() + LOOK_UP_LIMIT;
+    match timeout_at(limit, prepared.effect.look_up(attempt)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(cause)) => Found::Unclear(format!("its outcome could not be looked up: {cause}")),
+        Err(_) => Found::Unclear("its outcome could not be looked up in time".into()),
+    }
+}
+
+/// What a person is told who must find out what came of a step.
+pub(super) fn why_ask(step: &StepRun) -> String {
+    format!(
+        "Headroom stopped while this step was running, so it is not known whether it had its effect, and it is not repeated by itself: \
+         the action \"{}\" does not say `repeatable: true`, or the run is being ended. Look on the target, then mark the step done or retry it.",
+        step.action_name
+    )
+}
+
+fn too_late(step: &StepRun) -> Error {
+    Error::Upstream {
+        what: format!(
+            "did not end within its time limit of {} s",
+            step.timeout_secs
+        ),
+        retryable: false,
+    }
+}

@@ -1,0 +1,340 @@
+//! What comes next in a run, given where its steps are. Pure.
+
+use crate::models::{OnFailure, RunState, StepState};
+
+/// A step, as far as order is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StepView {
+    /// Its order, from 1.
+    pub position: i32,
+    /// Positions of the steps it waits for.
+    pub depends_on: Vec<i32>,
+    /// Where it is.
+    pub state: StepState,
+    /// Whether this worker has its effect or its undo under way. A `started` step that is not in flight has an outcome nobody knows.
+    pub in_flight: bool,
+    /// Whether its kind can be undone, and there is something to undo: it succeeded, or failed half-way.
+    pub undoable: bool,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Start these steps, by position.
+    Start(Vec<i32>),
+    /// Take this step back.
+    Undo(i32),
+    /// Wait for what is in flight.
+    Wait,
+    /// The run is over, or needs a person.
+    End(RunState),
+}
+
+/// Decides what comes next.
+pub(super) fn next(steps: &[StepView], on_failure: OnFailure, cancelled: bool) -> Next {
+    use StepState::{Failed, Planned, Skipped, Started, Succeeded, UndoFailed, Undoing, Undone};
+    let any = |states: &[StepState]| steps.iter().any(|step| states.contains(&step.state));
+    let in_flight = steps.iter().any(|step| step.in_flight);
+    let unclear = steps
+        .iter()
+        .any(|step| step.state == Started && !step.in_flight);
+    let halted = cancelled || unclear || any(&[Failed, Skipped, Undoing, Undone, UndoFailed]);
+
+    if !halted {
+        let ready = ready(steps);
+        return match (ready.is_empty(), in_flight) {
+            (false, _) => Next::Start(ready),
+            (true, true) => Next::Wait,
+            (true, false) if !any(&[Planned]) => Next::End(RunState::Succeeded),
+            // A step that waits for what can never be; the plan refuses such a run.
+            (true, false) => Next::End(RunState::Stuck),
+        };
+    }
+    if in_flight {
+        return Next::Wait;
+    }
+    if let Some(step) = steps.iter().find(|step| step.state == Undoing) {
+        return Next::Undo(step.position);
+    }
+    if unclear {
+        return Next::End(RunState::Stuck);
+    }
+    let undo_began = any(&[Undone, UndoFailed]);
+    if cancelled && !undo_began {
+        return Next::End(RunState::Cancelled);
+    }
+    if on_failure == OnFailure::Undo
+        && any(&[Failed])
+        && let Some(position) = next_undo(steps)
+    {
+        return Next::Undo(position);
+    }
+    Next::End(if any(&[UndoFailed]) {
+        RunState::Stuck
+    } else if any(&[Undone]) {
+        RunState::Undone
+    } else if any(&[Failed, Skipped]) || !any(&[Succeeded]) {
+        RunState::Failed
+    } else {
+        RunState::Succeeded
+    })
+}
+
+/// Planned steps all of whose dependencies have succeeded.
+fn ready(steps: &[StepView]) -> Vec<i32> {
+    let succeeded = |position: &i32| {
+        steps
+            .iter()
+            .any(|step| step.position == *position && step.state == StepState::Succeeded)
+    };
+    steps
+        .iter()
+        .filter(|step| step.state == StepState::Planned && step.depends_on.iter().all(succeeded))
+        .map(|step| step.position)
+        .collect()
+}
+
+/// The step to take back next: the last one that nothing else to be taken back was built on.
+fn next_undo(steps: &[StepView]) -> Option<i32> {
+    let waiting: Vec<_> = steps.iter().filter(|step| step.undoable).collect();
+    let built_on = |position: i32| {
+        waiting
+            .iter()
+            .any(|other| other.position != position && depends(steps, other, position))
+    };
+    waiting
+        .iter()
+        .map(|step| step.position)
+        .rfind(|position| !built_on(*position))
+}
+
+/// Whether `step` waits for `position`, directly or by way of others.
+fn depends(steps: &[StepView], step: &StepView, position: i32) -> bool {
+    let mut open: Vec<i32> = step.depends_on.clone();
+    let mut seen = Vec::new();
+    while let Some(next) = open.pop() {
+        if next == position {
+            return true;
+        }
+        if !seen.contains(&next) {
+            seen.push(next);
+            let more = steps.iter().find(|step| step.position == next);
+            open.extend(more.into_iter().flat_map(|step| &step.depends_on));
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use StepState::{Failed, Planned, Skipped, Started, Succeeded, UndoFailed, Undoing, Undone};
+    use proptest::prelude::*;
+
+    /// A chain of steps in these states; `!` before a state's place in `flying` marks it in flight.
+    fn chain(states: &[StepState], flying: &[i32]) -> Vec<StepView> {
+        (1..)
+            .zip(states)
+            .map(|(position, state)| StepView {
+                position,
+                depends_on: if position > 1 {
+                    vec![position - 1]
+                } else {
+                    vec![]
+                },
+                state: *state,
+                in_flight: flying.contains(&position),
+                undoable: *state == Succeeded,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn steps_start_in_order_and_the_run_succeeds_at_the_end() {
+        for (states, flying, expected) in [
+            (&[Planned, Planned][..], &[][..], Next::Start(vec![1])),
+            (&[Started, Planned], &[1], Next::Wait),
+            (&[Succeeded, Planned], &[], Next::Start(vec![2])),
+            (&[Succeeded, Succeeded], &[], Next::End(RunState::Succeeded)),
+            (&[Failed, Planned], &[], Next::End(RunState::Failed)),
+            (&[Started, Planned], &[], Next::End(RunState::Stuck)),
+        ] {
+            assert_eq!(
+                next(&chain(states, flying), OnFailure::Stop, false),
+                expected,
+                "{states:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn steps_that_do_not_wait_for_each_other_start_together() {
+        let mut steps = chain(&[Succeeded, Planned, Planned, Planned], &[]);
+        steps[2].depends_on = vec![1];
+        steps[3].depends_on = vec![2, 3];
+        assert_eq!(
+            next(&steps, OnFailure::Stop, false),
+            Next::Start(vec![2, 3])
+        );
+        steps[1].state = Succeeded;
+        (steps[2].state, steps[2].in_flight) = (Started, true);
+        assert_eq!(
+            next(&steps, OnFailure::Stop, false),
+            Next::Wait,
+            "4 waits for 3"
+        );
+    }
+
+    #[test]
+    fn after_a_failure_what_runs_finishes_and_nothing_begins() {
+        let mut steps = chain(&[Failed, Started, Planned], &[2]);
+        steps[1].depends_on = vec![];
+        steps[2].depends_on = vec![];
+        assert_eq!(next(&steps, OnFailure::Stop, false), Next::Wait);
+        (steps[1].state, steps[1].in_flight) = (Succeeded, false);
+        steps[1].undoable = true;
+        assert_eq!(
+            next(&steps, OnFailure::Stop, false),
+            Next::End(RunState::Failed)
+        );
+        assert_eq!(next(&steps, OnFailure::Undo, false), Next::Undo(2));
+    }
+
+    #[test]
+    fn steps_are_taken_back_in_reverse_and_the_run_is_undone() {
+        for (states, expected) in [
+            (&[Succeeded, Succeeded, Failed, Planned][..], Next::Undo(2)),
+            (&[Succeeded, Undoing, Failed, Planned], Next::Undo(2)),
+            (&[Succeeded, Undone, Failed, Planned], Next::Undo(1)),
+            (
+                &[Undone, Undone, Failed, Planned],
+                Next::End(RunState::Undone),
+            ),
+            (&[Succeeded, UndoFailed, Failed], Next::Undo(1)),
+            (&[Undone, UndoFailed, Failed], Next::End(RunState::Stuck)),
+            (&[Failed, Planned], Next::End(RunState::Failed)),
+        ] {
+            assert_eq!(
+                next(&chain(states, &[]), OnFailure::Undo, false),
+                expected,
+                "{states:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_another_step_was_built_on_is_taken_back_after_it() {
+        // 1 waits for 2, so 2 ran first and is taken back last, whatever their positions.
+        let mut steps = chain(&[Succeeded, Succeeded, Failed], &[]);
+        steps[0].depends_on = vec![2];
+        steps[1].depends_on = vec![];
+        assert_eq!(next(&steps, OnFailure::Undo, false), Next::Undo(1));
+        steps[0].state = Undone;
+        steps[0].undoable = false;
+        assert_eq!(next(&steps, OnFailure::Undo, false), Next::Undo(2));
+    }
+
+    #[test]
+    fn a_cancelled_run_begins_nothing_and_takes_nothing_back() {
+        for (states, flying, expected) in [
+            (
+                &[Planned, Planned][..],
+                &[][..],
+                Next::End(RunState::Cancelled),
+            ),
+            (&[Started, Planned], &[1], Next::Wait),
+            (&[Failed, Planned], &[], Next::End(RunState::Cancelled)),
+            (&[Succeeded, Failed], &[], Next::End(RunState::Cancelled)),
+            (&[Started, Planned], &[], Next::End(RunState::Stuck)),
+            (&[Succeeded, Undone, Failed], &[], Next::Undo(1)),
+        ] {
+            assert_eq!(
+                next(&chain(states, flying), OnFailure::Undo, true),
+                expected,
+                "{states:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_is_not_known_stops_everything_but_a_begun_undo() {
+        assert_eq!(
+            next(&chain(&[Undoing, Started], &[]), OnFailure::Stop, false),
+            Next::Undo(1)
+        );
+        assert_eq!(
+            next(
+                &chain(&[Succeeded, Started, Failed], &[]),
+                OnFailure::Undo,
+                false
+            ),
+            Next::End(RunState::Stuck)
+        );
+    }
+
+    #[test]
+    fn what_a_person_has_taken_back_ends_the_run_undone() {
+        assert_eq!(
+            next(&chain(&[Undone, Succeeded], &[]), OnFailure::Stop, false),
+            Next::End(RunState::Undone)
+        );
+        assert_eq!(
+            next(&chain(&[Undone, Skipped], &[]), OnFailure::Stop, false),
+            Next::End(RunState::Undone)
+        );
+    }
+
+    fn any_steps() -> impl Strategy<Value = Vec<StepView>> {
+        let state = prop::sample::select(StepState::ALL);
+        let step = (
+            state,
+            prop::collection::vec(1..7_i32, 0..3),
+            any::<bool>(),
+            any::<bool>(),
+        );
+        prop::collection::vec(step, 1..7).prop_map(|steps| {
+            (1..)
+                .zip(steps)
+                .map(|(position, (state, depends_on, flying, can))| StepView {
+                    position,
+                    depends_on: depends_on.into_iter().filter(|on| *on < position).collect(),
+                    state,
+                    in_flight: flying && [Started, Undoing].contains(&state),
+                    undoable: can && [Succeeded, Failed].contains(&state),
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_state_nothing_begins_before_its_time_and_nothing_ends_early(
+            steps in any_steps(), undo in any::<bool>(), cancelled in any::<bool>(),
+        ) {
+            let policy = if undo { OnFailure::Undo } else { OnFailure::Stop };
+            let at = |position: i32| &steps[usize::try_from(position).unwrap() - 1];
+            match next(&steps, policy, cancelled) {
+                Next::Start(positions) => {
+                    prop_assert!(!cancelled && !positions.is_empty());
+                    for position in positions {
+                        prop_assert_eq!(at(position).state, Planned);
+                        prop_assert!(at(position).depends_on.iter().all(|on| at(*on).state == Succeeded));
+                    }
+                }
+                Next::Undo(position) => {
+                    prop_assert!(at(position).state == Undoing || at(position).undoable);
+                    prop_assert!(steps.iter().all(|step| !step.in_flight));
+                }
+                Next::Wait => prop_assert!(steps.iter().any(|step| step.in_flight)),
+                Next::End(state) => {
+                    prop_assert!(steps.iter().all(|step| !step.in_flight && step.state != Undoing));
+                    let unclear = steps.iter().any(|step| step.state == Started);
+                    prop_assert!(!unclear || state == RunState::Stuck, "{:?}", state);
+                    if state == RunState::Succeeded {
+                        prop_assert!(steps.iter().all(|step| step.state == Succeeded));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! After a crash: which runs nobody drives, and what becomes of the steps that were under way.
+
+use crate::actions::{self, Recovery};
+use crate::db::Db;
+use crate::error::Result;
+use crate::models::run::Run;
+use crate::models::step_run::{StepChange, StepRun};
+use crate::models::{RunId, StepState};
+use crate::runs::effects::{self, Ending, Finished};
+use crate::runs::execute::Drive;
+use crate::runs::journal::Journal;
+
+/// How often a repeatable effect is begun in all, before a person is asked: an effect that brings Headroom down would do so for ever.
+const MAX_ATTEMPTS: i32 = 5;
+
+/// Runs that a worker should drive and none does: the wake-up was lost, or the process that drove them died and its claim has lapsed.
+///
+/// # Errors
+/// The database fails.
+pub async fn open_runs(db: &Db, now_ms: i64) -> Result<Vec<RunId>> {
+    db.read(move |conn| Run::unclaimed(conn, now_ms)).await
+}
+
+/// Goes on with the steps that an earlier driver had under way. An undo needs nothing here: it is safe to repeat, and the order of things
+/// begins it again.
+pub(super) async fn take_up(drive: &mut Drive) -> Result<()> {
+    let steps = drive.journal.steps.clone();
+    for step in steps.iter().filter(|step| step.state == StepState::Started) {
+        take_up_step(drive, step).await?;
+    }
+    Ok(())
+}
+
+async fn take_up_step(drive: &mut Drive, step: &StepRun) -> Result<()> {
+    let ctx = drive.claim.ctx.clone();
+    let unclear = |reason: String| Finished {
+        step: step.id,
+        ending: Ending::Unclear(reason),
+    };
+    if step.attempt >= MAX_ATTEMPTS {
+        let reason = format!(
+            "it was begun {} times and Headroom stopped each time before it ended; look on the target, then retry it or mark it done",
+            step.attempt
+        );
+        return drive.finish(unclear(reason)).await;
+    }
+    let asks = actions::parse(ctx.kinds, &step.kind, &step.settings)
+        .is_ok_and(|action| action.recovery() == Recovery::AskAPerson);
+    if asks {
+        return drive.finish(unclear(effects::why_ask(step))).await;
+    }
+    let Journal { run, steps } = &drive.journal;
+    let begin = run.cancel_requested_by.is_none() && !steps.iter().any(halts);
+    let prepared = match effects::prepare(&ctx, run, steps, step).await {
+        Ok(prepared) => prepared,
+        Err(cause) => {
+            let reason = format!(
+                "it was under way when Headroom stopped, and cannot be gone on with: {cause}"
+            );
+            return drive.finish(unclear(reason)).await;
+        }
+    };
+    let line = format!(
+        "{}: was under way when an earlier worker stopped",
+        step.name
+    );
+    let change = StepChange {
+        attempt: Some(step.attempt + 1),
+        ..StepChange::default()
+    };
+    drive.change(step, change, line).await?;
+    let token = step.token.clone().unwrap_or_else(effects::new_token);
+    let attempt = effects::attempt(&ctx, step, &token, &drive.cancelled());
+    let effect = effects::resume(ctx, step.clone(), prepared, attempt, begin);
+    drive.launch(step.id, Box::pin(effect));
+    Ok(())
+}
+
+/// A step after which nothing new is begun.
+fn halts(step: &StepRun) -> bool {
+    use StepState::{Failed, Skipped, UndoFailed, Undoing, Undone};
+    [Failed, Skipped, Undoing, Undone, UndoFailed].contains(&step.state)
+}
