@@ -177,6 +177,23 @@ impl Db {
         conn.transaction(work)
     }
 
+    /// Runs `work` in a write transaction that is taken back at its end, whatever it comes to: what would be, without being it.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn rehearse<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        let mut outcome = None;
+        let taken_back = self.write_blocking(|conn| {
+            outcome = Some(work(conn));
+            Err::<(), _>(Error::Internal("taken back".into()))
+        });
+        match (outcome, taken_back) {
+            (Some(outcome), _) => outcome,
+            (None, Err(cause)) => Err(cause),
+            (None, Ok(())) => Err(Error::Internal("a rehearsal did not run".into())),
+        }
+    }
+
     /// Runs queries off the async threads.
     ///
     /// # Errors

@@ -13,3 +13,4 @@ mod migrations;
 mod models;
 mod samples;
 mod support;
+mod triggers;

@@ -55,6 +55,8 @@ triggers:
 pub struct Bench {
     pub db: Db,
     pub context: Context,
+    /// Where the database is, for a second process.
+    pub url: String,
     _folder: TempDir,
     _server: Option<Postgres>,
 }
@@ -83,6 +85,7 @@ impl Bench {
         Self {
             db: Db::open(url).unwrap(),
             context,
+            url: url.to_owned(),
             _folder: folder,
             _server: server,
         }

@@ -1,0 +1,8 @@
+//! Readings in, runs and decisions out: on real databases and stores.
+
+mod backtest;
+mod firing;
+mod ledger;
+mod observing;
+mod records;
+mod site;
