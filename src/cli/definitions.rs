@@ -28,7 +28,7 @@ pub(super) async fn apply(app: &App, args: Apply) -> anyhow::Result<ExitCode> {
     if args.json {
         output::json(&diff)?;
     } else {
-        print!("{diff}");
+        println!("{diff}");
     }
     Ok(ExitCode::SUCCESS)
 }

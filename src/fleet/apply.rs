@@ -9,7 +9,7 @@ use super::ids::Ids;
 use super::kind::Kind;
 use super::load::{self, Present};
 use super::plan::{self, OwnSecret, Plan, Removal, Write};
-use super::{Context, Options, check, document};
+use super::{Context, Options, check, document, lock};
 use crate::db::Connection;
 use crate::error::{Error, Fault, Result};
 use crate::models::audit::{AuditEvent, NewAuditEvent};
@@ -89,6 +89,9 @@ pub(super) fn run(
     mut faults: Vec<Fault>,
     options: Options,
 ) -> Result<Diff> {
+    if !options.dry_run {
+        lock::definitions(conn)?;
+    }
     let mut present = load::load(conn)?;
     let own = plan::adopt(&mut file, &present);
     let secrets = own.iter().map(|own| own.name.clone()).collect();

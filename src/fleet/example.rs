@@ -6,7 +6,7 @@ use super::file::FleetFile;
 use super::kind::Kind;
 use super::load;
 use super::plan::Removal;
-use super::{Context, apply, parse};
+use super::{Context, apply, lock, parse};
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::audit::AuditEvent;
@@ -32,6 +32,7 @@ pub const fn example_text() -> &'static str {
 /// # Errors
 /// Local counters are not allowed, or the database fails.
 pub fn seed_example(conn: &mut Connection, context: &Context) -> Result<bool> {
+    lock::definitions(conn)?;
     let is_empty = load::load(conn)?.file == FleetFile::default();
     if !is_empty || !AuditEvent::page(conn, None, Some(&marker()), 1)?.is_empty() {
         return Ok(false);
@@ -58,6 +59,7 @@ pub fn has_example(conn: &mut Connection) -> Result<bool> {
 /// # Errors
 /// `Conflict` naming what else uses a part of it, or the database fails.
 pub fn remove_example(conn: &mut Connection, context: &Context) -> Result<()> {
+    lock::definitions(conn)?;
     let example = example()?;
     let present = load::load(conn)?;
     let parts: BTreeSet<(Kind, String)> = example

@@ -19,6 +19,7 @@ mod file;
 mod ids;
 mod kind;
 mod load;
+mod lock;
 mod names;
 pub mod object;
 mod plan;

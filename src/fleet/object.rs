@@ -12,7 +12,7 @@ use super::load::{self, Present};
 use super::plan::Removal;
 use super::reader::Object;
 use super::value::Value;
-use super::{Context, Options, apply, check};
+use super::{Context, Options, apply, check, lock};
 use crate::db::Connection;
 use crate::error::{Error, Fault, Result};
 use crate::models::uses::{self, Use};
@@ -70,6 +70,7 @@ pub fn put(
 /// # Errors
 /// `Conflict` when the name is taken, else as [`put`].
 pub fn create(conn: &mut Connection, context: &Context, kind: Kind, body: &Json) -> Result<String> {
+    lock::definitions(conn)?;
     let name = body.get("name").and_then(Json::as_str).unwrap_or_default();
     let present = load::load(conn)?;
     if find(&present, kind, name).is_ok() {
@@ -87,6 +88,7 @@ pub fn create(conn: &mut Connection, context: &Context, kind: Kind, body: &Json)
 /// # Errors
 /// `NotFound`, `Conflict` naming every user, or the database fails.
 pub fn delete(conn: &mut Connection, context: &Context, kind: Kind, name: &str) -> Result<()> {
+    lock::definitions(conn)?;
     let present = load::load(conn)?;
     let before = find(&present, kind, name)?.json()?;
     if kind == Kind::Node && present.is_kept(name) {

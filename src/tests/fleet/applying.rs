@@ -177,6 +177,21 @@ fn steps_have_names_and_defaults_that_an_export_shows() {
 }
 
 #[test]
+fn files_applied_at_the_same_moment_take_turns() {
+    for bench in [Bench::sqlite(), Bench::postgres()] {
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| bench.apply(WEB))).collect();
+            let ends = starts.into_iter().map(|start| start.join().unwrap());
+            ends.map(|diff| diff.changes.len()).collect()
+        });
+        let writers = outcomes.iter().filter(|changes| **changes == 12).count();
+        let idle = outcomes.iter().filter(|changes| **changes == 0).count();
+        assert_eq!((writers, idle), (1, 3), "{outcomes:?}");
+        assert_eq!(bench.audit().len(), 12);
+    }
+}
+
+#[test]
 fn json_is_a_fleet_file_too() {
     let bench = Bench::sqlite();
     let text = serde_json::to_string(&fleet::parse(WEB).unwrap()).unwrap();

@@ -435,3 +435,18 @@ fn no_message_shows_a_secret() {
     assert!(!format!("{file:?}").contains("hunter2"));
     assert!(!file.to_yaml().unwrap().contains("hunter2"));
 }
+
+#[test]
+fn the_file_of_the_documentation_applies() {
+    let page =
+        std::fs::read_to_string(crate::support::source::root().join("docs/fleet-file.md")).unwrap();
+    let blocks: Vec<_> = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        Bench::sqlite().apply(block);
+    }
+}
