@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use crate::db::Connection;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::HostKeyState;
 use crate::schema::host_keys;
 
@@ -70,5 +70,63 @@ impl HostKey {
             .filter(host_keys::address.eq(address))
             .order((host_keys::port, host_keys::state))
             .load(conn)?)
+    }
+
+    /// The key of a host in a state, if any.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn find_state(
+        conn: &mut Connection,
+        address: &str,
+        port: i32,
+        state: HostKeyState,
+    ) -> Result<Option<Self>> {
+        Ok(host_keys::table
+            .filter(host_keys::address.eq(address))
+            .filter(host_keys::port.eq(port))
+            .filter(host_keys::state.eq(state))
+            .first(conn)
+            .optional()?)
+    }
+
+    /// Writes a key in place of the one the host has in the same state.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn put(conn: &mut Connection, new: &NewHostKey) -> Result<()> {
+        let old = host_keys::table
+            .filter(host_keys::address.eq(&new.address))
+            .filter(host_keys::port.eq(new.port))
+            .filter(host_keys::state.eq(new.state));
+        diesel::delete(old).execute(conn)?;
+        diesel::insert_into(host_keys::table)
+            .values(new)
+            .execute(conn)?;
+        Ok(())
+    }
+
+    /// Trusts the key that a host offers in place of the one that was trusted: a person judged it.
+    ///
+    /// # Errors
+    /// The host offers no key, or the database fails.
+    pub fn accept(conn: &mut Connection, address: &str, port: i32, by: &str) -> Result<Self> {
+        let Some(offered) = Self::find_state(conn, address, port, HostKeyState::Offered)? else {
+            return Err(Error::NotFound(format!(
+                "a changed host key of {address}, port {port}"
+            )));
+        };
+        diesel::delete(host_keys::table.find(offered.id)).execute(conn)?;
+        let accepted = NewHostKey {
+            address: offered.address.clone(),
+            port,
+            state: HostKeyState::Accepted,
+            key_type: offered.key_type.clone(),
+            key_base64: offered.key_base64.clone(),
+            seen_ms: offered.seen_ms,
+            accepted_by: Some(by.to_owned()),
+        };
+        Self::put(conn, &accepted)?;
+        Ok(offered)
     }
 }

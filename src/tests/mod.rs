@@ -12,5 +12,6 @@ mod fleet;
 mod migrations;
 mod models;
 mod samples;
+mod ssh;
 mod support;
 mod triggers;

@@ -141,7 +141,7 @@ impl Connection {
             (MethodType::CryptSc, CIPHERS),
         ] {
             let set = self.session.method_pref(method, wanted);
-            set.map_err(|cause| format!("libssh2 refused \"{wanted}\": {cause}"))?;
+            set.map_err(|cause| format!("libssh2 refused \"{wanted}\": {}", cause.message()))?;
         }
         self.session.set_tcp_stream(Arc::clone(&self.socket));
         let mut session = self.session.clone();
@@ -164,10 +164,11 @@ impl Connection {
         if NO_COMMON_METHOD.contains(&cause.code()) {
             return format!(
                 "no common key exchange, host key type or cipher with the server{banner}: a server this old (SHA-1, ssh-rsa, DSA or \
-                 3DES only) cannot be reached, update its sshd: {cause}"
+                 3DES only) cannot be reached, update its sshd: {}",
+                cause.message()
             );
         }
-        format!("the SSH handshake failed{banner}: {cause}")
+        format!("the SSH handshake failed{banner}: {}", cause.message())
     }
 
     /// Logs in with the private key.
@@ -185,11 +186,12 @@ impl Connection {
                 login.user
             ),
             KEY_FILE | KEY_UNVERIFIED => format!(
-                "login as {} failed: the private key could not be used ({cause}); it must be an unencrypted OpenSSH or PEM key that the \
+                "login as {} failed: the private key could not be used ({}); it must be an unencrypted OpenSSH or PEM key that the \
                  server accepts for this user",
-                login.user
+                login.user,
+                cause.message()
             ),
-            _ => format!("login as {} failed: {cause}", login.user),
+            _ => format!("login as {} failed: {}", login.user, cause.message()),
         })
     }
 

@@ -24,14 +24,19 @@ const DIALS: usize = 512;
 /// A command to run on a host.
 pub(super) struct Job<L> {
     pub(super) program: Vec<u8>,
+    /// Written after the program to have it stopped.
+    pub(super) stop: Vec<u8>,
     pub(super) listener: L,
+    /// When the command is stopped, whatever its own time limit.
+    pub(super) deadline: Option<tokio::time::Instant>,
     /// Whether to try at once although the host failed a moment ago.
     pub(super) eager: bool,
 }
 
 /// How a job ended, and what its listener heard.
 pub(super) struct Done<L> {
-    pub(super) exit: Exit,
+    /// An error if the connection was lost while the command ran.
+    pub(super) exit: Result<Exit>,
     pub(super) took: Duration,
     pub(super) listener: L,
 }
@@ -98,20 +103,23 @@ impl Engine {
         asker: &mut Asker<L>,
     ) -> Result<Done<L>> {
         let (connection, channel) = self.channel(host, job.eager, asker).await?;
-        let heard =
-            talk::listen(&connection, channel, &job.program, &mut job.listener, asker).await;
-        let ended = heard.map_err(|cause| {
-            upstream(
-                host,
-                &format!("the connection was lost while a command ran: {cause}"),
-            )
-        })?;
-        if ended.reusable {
-            self.keep(host, connection);
-        }
+        let started = Instant::now();
+        let heard = talk::listen(&connection, channel, &mut job, asker).await;
+        let (exit, took) = match heard {
+            Ok(ended) => {
+                if ended.reusable {
+                    self.keep(host, connection);
+                }
+                (Ok(ended.exit), ended.took)
+            }
+            Err(cause) => {
+                let why = format!("the connection was lost while a command ran: {cause}");
+                (Err(upstream(host, &why)), started.elapsed())
+            }
+        };
         Ok(Done {
-            exit: ended.exit,
-            took: ended.took,
+            exit,
+            took,
             listener: job.listener,
         })
     }
@@ -144,9 +152,10 @@ impl Engine {
                 self.with_peer(host, |peer| peer.backoff.succeeded());
                 Ok((connection, channel))
             }
-            Begun::Refused(cause) => {
-                Err(self.failed(host, format!("the server refused a command: {cause}")))
-            }
+            Begun::Refused(cause) => Err(self.failed(
+                host,
+                format!("the server refused a command: {}", cause.message()),
+            )),
             Begun::Silence => Err(self.failed(host, self.no_answer())),
             Begun::Abandoned => Err(upstream(host, "the server was late to start a command")),
         }

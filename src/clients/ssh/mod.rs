@@ -19,13 +19,14 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::clients::output::{ExecOutput, Exit, Kept};
 use crate::error::{Error, Result};
 use engine::{Done, Engine, Job};
 
 pub use known_hosts::KnownHosts;
-pub(crate) use program::quote;
+pub(crate) use program::{Program, quote};
 pub(crate) use talk::Listener;
 pub use trust::{HostKey, HostKeys, Trust};
 
@@ -219,7 +220,9 @@ impl Ssh {
         };
         let job = Job {
             program: program::script(&script, &stdin),
+            stop: program::STOP.to_vec(),
             listener,
+            deadline: None,
             eager,
         };
         let Done {
@@ -229,7 +232,7 @@ impl Ssh {
         } = self.run(host, job).await?;
         let Keeper { stdout, stderr, .. } = listener;
         Ok(ExecOutput {
-            status: exit,
+            status: exit?,
             truncated: stdout.truncated() || stderr.truncated(),
             stdout: stdout.into_bytes(),
             stderr: stderr.into_bytes(),
@@ -237,16 +240,20 @@ impl Ssh {
         })
     }
 
-    /// Runs a program of `/bin/sh` on a host and lets a listener hear it. Dropping the future tells the program to stop.
+    /// Runs a program of `/bin/sh` on a host and lets a listener hear it; tells it to stop at the deadline, or when the future is dropped.
+    /// The inner error is a connection lost on the way: what was heard until then counts.
     pub(crate) async fn listen<L: Listener + 'static>(
         &self,
         host: &Host,
-        program: Vec<u8>,
+        program: Program,
         listener: L,
-    ) -> Result<(Exit, L)> {
+        deadline: Instant,
+    ) -> Result<(Result<Exit>, L)> {
         let job = Job {
-            program,
+            program: program.text,
+            stop: program.stop,
             listener,
+            deadline: Some(deadline),
             eager: false,
         };
         let done = self.run(host, job).await?;

@@ -3,8 +3,17 @@
 
 /// What a node is asked to run; the program follows on its standard input.
 pub(super) const COMMAND: &str = "exec /bin/sh";
-/// Written after the program to have it stopped.
+/// Written after the program of one script to have it stopped.
 pub(super) const STOP: &[u8] = b"stop\n";
+
+/// A program of `/bin/sh`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// What the shell reads.
+    pub(crate) text: Vec<u8>,
+    /// What is written after it to have it stopped.
+    pub(crate) stop: Vec<u8>,
+}
 
 /// A word that a POSIX shell reads as exactly `text`.
 pub(crate) fn quote(text: &str) -> String {

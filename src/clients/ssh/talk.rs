@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clients::output::Exit;
 use crate::clients::ssh::connection::Connection;
+use crate::clients::ssh::engine::Job;
 use crate::clients::ssh::program;
 
 /// How long a stopped command may take to end: the watcher on the node kills after two seconds.
@@ -56,21 +57,21 @@ pub(super) async fn begin(connection: &Connection) -> Result<Channel, ssh2::Erro
 pub(super) async fn listen<L: Listener, R>(
     connection: &Connection,
     mut channel: Channel,
-    program: &[u8],
-    listener: &mut L,
+    job: &mut Job<L>,
     asker: &mut oneshot::Sender<R>,
 ) -> Result<Ended, io::Error> {
     let started = Instant::now();
-    let fed = timeout_at(
-        started + listener.limit(),
-        write(connection, &channel, program),
-    )
-    .await;
+    let limit = |listener: &L| {
+        let own = started + listener.limit();
+        job.deadline.map_or(own, |deadline| own.min(deadline))
+    };
+    let listener = &mut job.listener;
+    let fed = timeout_at(limit(listener), write(connection, &channel, &job.program)).await;
     fed.map_err(|_| io::Error::other("the node took no input"))??;
     let mut pieces = Pieces::new(channel.clone());
     let mut stopping: Option<Instant> = None;
     loop {
-        let until = stopping.unwrap_or_else(|| started + listener.limit());
+        let until = stopping.unwrap_or_else(|| limit(listener));
         let piece = tokio::select! {
             biased;
             piece = timeout_at(until, next(connection, &mut pieces)) => Some(piece),
@@ -85,7 +86,7 @@ pub(super) async fn listen<L: Listener, R>(
             // The time limit, or nobody waits for the answer any more.
             Some(Err(_)) | None if stopping.is_none() => {
                 stopping = Some(Instant::now() + STOP_GRACE);
-                let told = timeout(CLOSE_LIMIT, write(connection, &channel, program::STOP)).await;
+                let told = timeout(CLOSE_LIMIT, write(connection, &channel, &job.stop)).await;
                 tracing::debug!(?told, "told a command to stop");
             }
             Some(Err(_)) | None => {

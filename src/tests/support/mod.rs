@@ -6,5 +6,6 @@ pub mod ports;
 pub mod postgres;
 pub mod redis;
 pub mod source;
+pub mod sshd;
 pub mod tools;
 pub mod wait;

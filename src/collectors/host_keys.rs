@@ -1,0 +1,99 @@
+//! The keys of first use, in the database. Read at every connect: connects are rare, and a key that was accepted or removed on a page of
+//! another process counts at once.
+
+use chrono::Utc;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use crate::clients::ssh::{HostKey, HostKeys};
+use crate::db::{Connection, Db};
+use crate::error::{Error, Result};
+use crate::models::host_key::{HostKey as Row, NewHostKey};
+use crate::models::{HostKeyState, to_ms};
+
+/// Remembers host keys in the database.
+#[derive(Clone)]
+pub struct RememberedKeys {
+    db: Db,
+}
+
+impl RememberedKeys {
+    /// Keys in this database.
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+}
+
+impl HostKeys for RememberedKeys {
+    fn accepted<'a>(
+        &'a self,
+        address: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Option<HostKey>>> {
+        let address = address.to_owned();
+        self.db
+            .read(move |conn| stored(conn, &address, port))
+            .boxed()
+    }
+
+    fn remember<'a>(
+        &'a self,
+        address: &'a str,
+        port: u16,
+        key: &'a HostKey,
+    ) -> BoxFuture<'a, Result<HostKey>> {
+        let row = row(address, port, HostKeyState::Accepted, key);
+        let (address, key) = (address.to_owned(), key.clone());
+        self.db
+            .write(move |conn| {
+                if let Some(known) = stored(conn, &address, port)? {
+                    return Ok(known);
+                }
+                Row::put(conn, &row)?;
+                Ok(key)
+            })
+            .boxed()
+    }
+
+    fn offered<'a>(
+        &'a self,
+        address: &'a str,
+        port: u16,
+        key: &'a HostKey,
+    ) -> BoxFuture<'a, Result<()>> {
+        let row = row(address, port, HostKeyState::Offered, key);
+        self.db
+            .write(move |conn| {
+                let state = HostKeyState::Offered;
+                let known = Row::find_state(conn, &row.address, row.port, state)?;
+                // Each attempt shows it again; when it was first seen is worth more than when last.
+                if known.is_some_and(|known| known.key_base64 == row.key_base64) {
+                    return Ok(());
+                }
+                Row::put(conn, &row)
+            })
+            .boxed()
+    }
+}
+
+fn stored(conn: &mut Connection, address: &str, port: u16) -> Result<Option<HostKey>> {
+    let row = Row::find_state(conn, address, i32::from(port), HostKeyState::Accepted)?;
+    row.map(|row| {
+        HostKey::from_base64(&row.key_base64).ok_or_else(|| {
+            Error::Internal(format!("the stored host key of {address} is no base64"))
+        })
+    })
+    .transpose()
+}
+
+fn row(address: &str, port: u16, state: HostKeyState, key: &HostKey) -> NewHostKey {
+    NewHostKey {
+        address: address.to_owned(),
+        port: i32::from(port),
+        state,
+        key_type: key.key_type().to_owned(),
+        key_base64: key.to_base64(),
+        seen_ms: to_ms(Utc::now()),
+        accepted_by: None,
+    }
+}
