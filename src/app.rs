@@ -2,17 +2,27 @@
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
+use tokio::time::Instant;
 
+use crate::actions::{Nodes, Tools};
+use crate::clients::mail::Mailer;
+use crate::clients::ssh::{self, Ssh};
+use crate::collectors::{self, Collectors, Reading, RememberedKeys};
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::fleet;
 use crate::jobs::queue::Queue;
+use crate::jobs::supervise::Stop;
 use crate::metrics::Metrics;
+use crate::models::counter::Counter;
+use crate::models::node::Node;
 use crate::models::{Via, to_ms};
+use crate::runs;
 use crate::samples::Store;
 use crate::vault::Vault;
 
@@ -20,6 +30,9 @@ use crate::vault::Vault;
 pub const QUEUE_FILE: &str = "queue.db";
 /// The embedded samples in the data folder.
 pub const SAMPLES_FILE: &str = "samples.db";
+
+/// What connecting may add to a reading that a person waits for.
+const READ_NOW_CONNECT: Duration = Duration::from_secs(20);
 
 /// Everything that handlers, jobs and commands need; cheap to clone.
 #[derive(Clone)]
@@ -36,6 +49,10 @@ pub struct App {
     pub ticks: Queue,
     /// Secrets at rest.
     pub vault: Vault,
+    /// Every way to read a counter.
+    pub collectors: Collectors,
+    /// What runs act with.
+    pub tools: Arc<Tools>,
     /// What this process counts about itself.
     pub metrics: Metrics,
     /// This process among others: host, pid and start.
@@ -63,18 +80,79 @@ impl App {
         let db = tokio::task::spawn_blocking(move || Db::open(url.expose_secret()))
             .await
             .map_err(|cause| Error::internal("could not open the database", cause))??;
+        let vault = Vault::open(&config.auth.master_key_file)?;
+        let allow_local = config.sampling.allow_local;
+        let idle_limit = 3 * config.sampling.tick + ssh::Options::default().idle_limit;
+        let options = ssh::Options {
+            idle_limit,
+            ..ssh::Options::default()
+        };
+        let ssh = Ssh::new(options, Arc::new(RememberedKeys::new(db.clone())))?;
+        let tools = Tools {
+            db: db.clone(),
+            hosts: Arc::new(Nodes::new(
+                db.clone(),
+                vault.clone(),
+                ssh.clone(),
+                allow_local,
+            )),
+            mailer: Mailer::new(config.mail.smtp_url.as_ref(), config.mail.from.as_deref())?,
+        };
         let started_at = Utc::now();
         Ok(Self {
+            collectors: Collectors::new(ssh, allow_local),
+            tools: Arc::new(tools),
             store: open_store(&config)?,
             queue: open_queue(&config, "runs").await?,
             ticks: open_queue(&config, "ticks").await?,
-            vault: Vault::open(&config.auth.master_key_file)?,
+            vault,
             db,
             metrics: Metrics::new(),
             worker: worker_name(started_at),
             started_at,
             config: Arc::new(config),
         })
+    }
+
+    /// What drives runs in this process, until `stop` is given.
+    pub fn run_context(&self, stop: &Stop) -> runs::Context {
+        runs::Context::new(
+            Arc::clone(&self.tools),
+            self.worker.clone(),
+            stop.receiver(),
+        )
+    }
+
+    /// Reads one counter on one node now; nothing is stored. One reading per JVM for a counter of JVMs.
+    ///
+    /// # Errors
+    /// There is no such node or counter, or the counter is not read on that node.
+    pub async fn read_now(&self, node: String, counter: String) -> Result<Vec<Reading>> {
+        let vault = self.vault.clone();
+        let (target, timeout_secs) = self
+            .db
+            .read(move |conn| {
+                let node = Node::by_name(conn, &node)?;
+                let counter = Counter::by_name(conn, &counter)?;
+                Ok((
+                    collectors::load_one(conn, &vault, node.id, counter.id)?,
+                    counter.timeout_secs,
+                ))
+            })
+            .await?;
+        if target.reads.is_empty() {
+            let kind = "a local counter is read on localhost, a JMX counter where the node has a JVM profile";
+            return Err(Error::Conflict(format!(
+                "this counter is not read on this node: {kind}"
+            )));
+        }
+        // Beside the counter's own limit there may be a connection to make.
+        let limit =
+            Duration::from_secs(u64::try_from(timeout_secs).unwrap_or(10)) + READ_NOW_CONNECT;
+        Ok(self
+            .collectors
+            .read(&target, to_ms(Utc::now()), Instant::now() + limit)
+            .await)
     }
 
     /// Who changes the fleet, and what the change is held against.

@@ -3,6 +3,7 @@
 //! A new kind is one file here, one line in `kinds!` and one partial `templates/actions/<kind>.html`; nothing else knows kinds.
 
 mod fields;
+mod hosts;
 mod kind;
 pub mod plan;
 mod report;
@@ -11,6 +12,7 @@ mod shell;
 mod template;
 
 pub use fields::Fields;
+pub use hosts::Nodes;
 pub use kind::{Action, Attempt, Effect, Facts, Found, Kind, Outcome, Outputs, Recovery, Settings};
 pub use report::{Entry, Report};
 pub use scope::{Host, HostRequest, Hosts, Scope, Tools};

@@ -137,6 +137,9 @@ pub(super) enum Run {
     Trigger {
         /// The trigger's name
         name: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         how: RunHow,
     },
@@ -147,6 +150,9 @@ pub(super) enum Run {
         /// `cluster:NAME` or `node:NAME`; actions without a target need none
         #[arg(long)]
         target: Option<String>,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         how: RunHow,
     },

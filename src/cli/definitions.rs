@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 
-use super::args::Apply;
+use super::args::{Apply, Sample};
 use super::output;
 use super::people::actor;
 use crate::app::App;
@@ -28,15 +28,42 @@ pub(super) async fn apply(app: &App, args: Apply) -> anyhow::Result<ExitCode> {
     if args.json {
         output::json(&diff)?;
     } else {
-        println!("{diff}");
+        print!("{diff}");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn export(app: &App) -> anyhow::Result<ExitCode> {
     let file = app.db.read(fleet::export).await?;
-    print!("{}", file.to_yaml()?);
+    println!("{}", file.to_yaml()?.trim_end());
     Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn sample(app: &App, args: Sample) -> anyhow::Result<ExitCode> {
+    let readings = app.read_now(args.node, args.counter).await?;
+    let failed = readings.iter().any(|reading| reading.outcome.is_err());
+    if args.json {
+        let lines = readings.iter().map(|reading| {
+            let (value, error) = match &reading.outcome {
+                Ok(value) => (Some(value), None),
+                Err(message) => (None, Some(message)),
+            };
+            serde_json::json!({ "series": reading.key.to_string(), "value": value, "error": error, "took_ms": reading.took_ms })
+        });
+        output::json(&lines.collect::<Vec<_>>())?;
+    } else {
+        for reading in &readings {
+            match &reading.outcome {
+                Ok(value) => println!("{value}  ({} ms)", reading.took_ms),
+                Err(message) => eprintln!("error: {message}  ({} ms)", reading.took_ms),
+            }
+        }
+    }
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn read(path: &Path) -> Result<String> {

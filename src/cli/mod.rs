@@ -10,6 +10,7 @@ mod hold;
 mod logging;
 mod output;
 mod people;
+mod runs;
 mod serve;
 mod show;
 
@@ -58,6 +59,9 @@ async fn dispatch(config: Config, command: Command) -> anyhow::Result<ExitCode> 
     match command {
         Command::Apply(args) => definitions::apply(&app, args).await,
         Command::Export => definitions::export(&app).await,
+        Command::Sample(args) => definitions::sample(&app, args).await,
+        Command::Backtest(args) => show::backtest(&app, args).await,
+        Command::Run(what) => runs::run(&app, what).await,
         Command::Runs(args) => show::runs(&app, args).await,
         Command::Decisions(args) => show::decisions(&app, args).await,
         Command::Status { json } => show::status(&app, json).await,
@@ -70,7 +74,7 @@ async fn dispatch(config: Config, command: Command) -> anyhow::Result<ExitCode> 
             println!("the database is up to date");
             Ok(ExitCode::SUCCESS)
         }
-        _ => Ok(ExitCode::SUCCESS),
+        Command::Doctor | Command::Restore { .. } | Command::Serve(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

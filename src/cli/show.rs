@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chrono::Utc;
 use serde_json::{Value, json};
 
-use super::args::{Decisions, Runs};
+use super::args::{Backtest, Decisions, Runs};
 use super::output::{self, time};
 use crate::app::App;
 use crate::models::decision::Decision;
@@ -16,6 +16,8 @@ use crate::models::task::Task;
 use crate::models::trigger::Trigger;
 use crate::models::worker::Worker;
 use crate::models::{Outcome, RunId, RunState, to_ms};
+use crate::triggers::backtest::Stretch;
+use crate::triggers::evaluate;
 
 /// Runs that a person should look at.
 const WRONG: [RunState; 2] = [RunState::Stuck, RunState::Failed];
@@ -255,4 +257,40 @@ fn status_json(status: &Status) -> Value {
         "tasks": status.tasks.iter().map(|task| json!({ "name": task.name, "result": task.result, "succeeded": task.succeeded, "skipped": task.skipped })).collect::<Vec<_>>(),
         "recent": status.recent.iter().map(run_json).collect::<Vec<_>>(),
     })
+}
+
+pub(super) async fn backtest(app: &App, args: Backtest) -> anyhow::Result<ExitCode> {
+    let to = args.to.unwrap_or_else(Utc::now);
+    let from = args
+        .from
+        .unwrap_or_else(|| to - app.config.sampling.retention);
+    let tick_length_ms = app.config.sampling.tick_secs() * 1_000;
+    let name = args.trigger;
+    let test = app
+        .db
+        .read(move |conn| evaluate::Backtest::load(conn, &name, tick_length_ms))
+        .await?;
+    let report = test.replay(&app.store, to_ms(from), to_ms(to)).await?;
+    if args.json {
+        output::json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} ticks, {} firings", report.ticks, report.firings.len());
+    let cells: Vec<_> = report.stretches.iter().map(stretch_cells).collect();
+    output::table(
+        &["from", "to", "ticks", "outcome", "reason"],
+        &cells,
+        "no tick lies between these times",
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stretch_cells(stretch: &Stretch) -> Vec<String> {
+    vec![
+        time(stretch.first_ms),
+        time(stretch.last_ms),
+        stretch.count.to_string(),
+        Outcome::from(stretch.outcome).to_string(),
+        stretch.reason.clone(),
+    ]
 }

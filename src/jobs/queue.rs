@@ -4,6 +4,7 @@
 //! good by the sweep or the next tick, one that is delivered twice finds the work claimed.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,7 +52,9 @@ impl Handler {
 /// One named queue; cheap to clone.
 #[derive(Clone)]
 pub struct Queue {
+    name: Arc<str>,
     storage: Storage,
+    starts: Arc<AtomicU32>,
     bells: Arc<Mutex<Vec<Sender<()>>>>,
 }
 
@@ -79,9 +82,10 @@ impl Queue {
             .await
             .map_err(|cause| upstream(&cause))?;
         let config = apalis_sqlite::Config::default().queue(name);
-        Ok(Self::new(Storage::Sqlite(
-            SqliteStorage::new(&pool).with_config(config),
-        )))
+        Ok(Self::new(
+            name,
+            Storage::Sqlite(SqliteStorage::new(&pool).with_config(config)),
+        ))
     }
 
     /// Opens the queue `name` on a Redis server; its keys begin with `prefix`.
@@ -99,13 +103,16 @@ impl Queue {
             .map_err(|_| upstream(&"no answer within 5 s"))?
             .map_err(|cause| upstream(&cause))?;
         let config = apalis_redis::Config::default().queue(format!("{prefix}queue:{name}"));
-        Ok(Self::new(Storage::Redis(
-            RedisStorage::new(conn).with_config(config),
-        )))
+        Ok(Self::new(
+            name,
+            Storage::Redis(RedisStorage::new(conn).with_config(config)),
+        ))
     }
 
-    fn new(storage: Storage) -> Self {
+    fn new(name: &str, storage: Storage) -> Self {
         Self {
+            name: name.into(),
+            starts: Arc::default(),
             storage,
             bells: Arc::default(),
         }
@@ -136,17 +143,20 @@ impl Queue {
         Ok(())
     }
 
-    /// Hands messages to `handler` until `worker` is told to stop.
+    /// Hands messages to `handler` until told to stop; `process` tells this process from others.
     ///
     /// # Errors
     /// The storage failed; the caller starts again.
     pub fn work(
         &self,
-        name: String,
+        process: &str,
         handler: Handler,
         stop: Stop,
     ) -> BoxFuture<'static, Result<()>> {
         let bell = self.bell();
+        // apalis refuses a worker whose name it heard of a moment ago, so each start has a name of its own.
+        let start = self.starts.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{process}-{}-{start}", self.name);
         let stopped = async move {
             stop.given().await;
             Ok::<(), std::io::Error>(())
@@ -239,7 +249,7 @@ mod tests {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let (stopper, stop) = stop_signal();
         let handler = Handler::new(move |run| sender.send(run).unwrap());
-        let worker = tokio::spawn(queue.work("test".into(), handler, stop));
+        let worker = tokio::spawn(queue.work("test", handler, stop));
         for id in 1..=3 {
             let before = std::time::Instant::now();
             queue.wake(id).await.unwrap();

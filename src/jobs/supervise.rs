@@ -36,6 +36,11 @@ impl Stop {
         *self.0.borrow()
     }
 
+    /// The signal as a value to watch: true once it was given.
+    pub fn receiver(&self) -> watch::Receiver<bool> {
+        self.0.clone()
+    }
+
     /// Waits for the signal.
     pub async fn given(&self) {
         let mut receiver = self.0.clone();

@@ -1,0 +1,99 @@
+//! Runs scripts on nodes: over SSH, or here for `localhost` without a profile.
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::scope::{Host, HostRequest, Hosts};
+use crate::clients::ExecOutput;
+use crate::clients::command::run_script;
+use crate::clients::ssh::{Request, Ssh};
+use crate::collectors::host_of;
+use crate::db::Db;
+use crate::error::{Error, Result};
+use crate::models::node::Node;
+use crate::vault::Vault;
+
+/// The address that stands for Headroom's own host.
+const OWN_HOST: &str = "localhost";
+
+/// Nodes as the database knows them.
+pub struct Nodes {
+    db: Db,
+    vault: Vault,
+    ssh: Ssh,
+    allow_local: bool,
+}
+
+impl Nodes {
+    /// `allow_local`: whether scripts may run on Headroom's own host.
+    pub fn new(db: Db, vault: Vault, ssh: Ssh, allow_local: bool) -> Self {
+        Self {
+            db,
+            vault,
+            ssh,
+            allow_local,
+        }
+    }
+
+    async fn run(&self, host: &Host, request: &HostRequest) -> Result<ExecOutput> {
+        let limit = request.deadline.saturating_duration_since(Instant::now());
+        let local = host.ssh_profile.is_none() && host.address == OWN_HOST;
+        if local && !self.allow_local {
+            return Err(Error::Conflict(
+                "scripts may not run on Headroom's own host while it listens beyond loopback; HEADROOM_ALLOW_LOCAL=true allows it".into(),
+            ));
+        }
+        // Dropping the call tells the script to stop.
+        let mut cancelled = request.cancelled.clone();
+        if local {
+            let script = run_script(&request.script, limit, request.max_output);
+            or_cancelled(script, &mut cancelled).await
+        } else {
+            let target = self.target(host).await?;
+            let exec = Request {
+                script: request.script.clone(),
+                stdin: Vec::new(),
+                time_limit: limit,
+                max_output: request.max_output,
+                // A person or a trigger waits for it, so a node that failed a moment ago is tried again at once.
+                eager: true,
+            };
+            or_cancelled(self.ssh.exec(&target, exec), &mut cancelled).await
+        }
+    }
+
+    async fn target(&self, host: &Host) -> Result<crate::clients::ssh::Host> {
+        let (vault, node) = (self.vault.clone(), host.node);
+        self.db
+            .read(move |conn| {
+                let node = Node::find(conn, node)?;
+                host_of(conn, &vault, &node)
+            })
+            .await
+    }
+}
+
+impl Hosts for Nodes {
+    fn run<'a>(
+        &'a self,
+        host: &'a Host,
+        request: &'a HostRequest,
+    ) -> BoxFuture<'a, Result<ExecOutput>> {
+        self.run(host, request).boxed()
+    }
+}
+
+/// What `work` gives, unless the run is cancelled first; `work` is dropped then.
+async fn or_cancelled(
+    work: impl Future<Output = Result<ExecOutput>>,
+    cancelled: &mut watch::Receiver<bool>,
+) -> Result<ExecOutput> {
+    tokio::select! {
+        output = work => output,
+        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => {
+            Err(Error::Conflict("stopped: the run was cancelled".into()))
+        }
+    }
+}
