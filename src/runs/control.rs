@@ -165,6 +165,7 @@ pub fn mark_done(
     let (run, step, steps) = undecided(conn, id, step, &states)?;
     let undone = step.state == StepState::UndoFailed;
     let change = StepChange {
+        error: (!undone).then_some(None),
         finished_ms: Some(Some(decision.now_ms)),
         ..StepChange::to(if undone {
             StepState::Undone

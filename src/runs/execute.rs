@@ -112,6 +112,7 @@ impl Drive {
                 }
                 Ok(Flow::On)
             }
+            Next::TakeBack(positions) => self.take_back(&positions).await.map(|()| Flow::On),
             Next::Undo(position) => self.undo(position).await.map(|()| Flow::On),
             Next::End(state) => self.end(state).await.map(|()| Flow::Over),
             Next::Wait => Ok(Flow::Wait),
@@ -210,16 +211,26 @@ impl Drive {
         Ok(())
     }
 
-    /// Announces the undo of a step and begins it.
-    async fn undo(&mut self, position: i32) -> Result<()> {
-        let mut step = self.step(|step| step.position == position)?;
-        let ctx = self.claim.ctx.clone();
-        if step.state != StepState::Undoing {
-            let line = format!("{}: taking it back", step.name);
-            let change = StepChange::to(StepState::Undoing);
-            self.change(&step, change, line).await?;
-            step.state = StepState::Undoing;
+    /// Announces the undo of these steps, all at once.
+    async fn take_back(&mut self, positions: &[i32]) -> Result<()> {
+        let steps = self.journal.steps.iter();
+        let steps: Vec<StepRun> = steps
+            .filter(|step| positions.contains(&step.position))
+            .cloned()
+            .collect();
+        self.claim.take_back(steps.clone()).await?;
+        self.renewed = Instant::now();
+        for step in steps {
+            self.journal
+                .follow(step.id, StepChange::to(StepState::Undoing));
         }
+        Ok(())
+    }
+
+    /// Begins the undo of a step that was announced.
+    async fn undo(&mut self, position: i32) -> Result<()> {
+        let step = self.step(|step| step.position == position)?;
+        let ctx = self.claim.ctx.clone();
         ctx.witness.at(Boundary::Undoing(step.id));
         let Journal { run, steps } = &self.journal;
         let prepared = match effects::prepare(&ctx, run, steps, &step).await {
@@ -265,8 +276,9 @@ impl Drive {
         };
         let mut change = journal::outcome(&outcome, good, bad, ctx.now_ms())?;
         if undoing {
-            // The report stays that of the step itself; what the undo met is the error.
+            // The report and the error stay those of the step itself, unless the undo has an error of its own.
             change.report = None;
+            change.error = change.error.filter(Option::is_some);
         }
         let state = change.state.unwrap_or(bad);
         let line = match &outcome.fault {

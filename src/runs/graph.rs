@@ -22,6 +22,8 @@ pub(super) struct StepView {
 pub(super) enum Next {
     /// Start these steps, by position.
     Start(Vec<i32>),
+    /// These steps are to be taken back. All are marked before the first is, so that a failed one among them is not forgotten once it is.
+    TakeBack(Vec<i32>),
     /// Take this step back.
     Undo(i32),
     /// Wait for what is in flight.
@@ -53,8 +55,8 @@ pub(super) fn next(steps: &[StepView], on_failure: OnFailure, cancelled: bool) -
     if in_flight {
         return Next::Wait;
     }
-    if let Some(step) = steps.iter().find(|step| step.state == Undoing) {
-        return Next::Undo(step.position);
+    if let Some(position) = next_undo(steps) {
+        return Next::Undo(position);
     }
     if unclear {
         return Next::End(RunState::Stuck);
@@ -63,11 +65,12 @@ pub(super) fn next(steps: &[StepView], on_failure: OnFailure, cancelled: bool) -
     if cancelled && !undo_began {
         return Next::End(RunState::Cancelled);
     }
-    if on_failure == OnFailure::Undo
-        && any(&[Failed])
-        && let Some(position) = next_undo(steps)
-    {
-        return Next::Undo(position);
+    if on_failure == OnFailure::Undo && any(&[Failed]) {
+        let undoable = steps.iter().filter(|step| step.undoable);
+        let positions: Vec<_> = undoable.map(|step| step.position).collect();
+        if !positions.is_empty() {
+            return Next::TakeBack(positions);
+        }
     }
     Next::End(if any(&[UndoFailed]) {
         RunState::Stuck
@@ -96,7 +99,8 @@ fn ready(steps: &[StepView]) -> Vec<i32> {
 
 /// The step to take back next: the last one that nothing else to be taken back was built on.
 fn next_undo(steps: &[StepView]) -> Option<i32> {
-    let waiting: Vec<_> = steps.iter().filter(|step| step.undoable).collect();
+    let undoing = |step: &&StepView| step.state == StepState::Undoing;
+    let waiting: Vec<_> = steps.iter().filter(undoing).collect();
     let built_on = |position: i32| {
         waiting
             .iter()
@@ -197,20 +201,30 @@ mod tests {
             next(&steps, OnFailure::Stop, false),
             Next::End(RunState::Failed)
         );
-        assert_eq!(next(&steps, OnFailure::Undo, false), Next::Undo(2));
+        assert_eq!(
+            next(&steps, OnFailure::Undo, false),
+            Next::TakeBack(vec![2])
+        );
     }
 
     #[test]
     fn steps_are_taken_back_in_reverse_and_the_run_is_undone() {
         for (states, expected) in [
-            (&[Succeeded, Succeeded, Failed, Planned][..], Next::Undo(2)),
-            (&[Succeeded, Undoing, Failed, Planned], Next::Undo(2)),
-            (&[Succeeded, Undone, Failed, Planned], Next::Undo(1)),
+            (
+                &[Succeeded, Succeeded, Failed, Planned][..],
+                Next::TakeBack(vec![1, 2]),
+            ),
+            (&[Undoing, Undoing, Undoing, Planned], Next::Undo(3)),
+            (&[Undoing, Undoing, Undone, Planned], Next::Undo(2)),
+            (&[Undoing, UndoFailed, Failed, Planned], Next::Undo(1)),
             (
                 &[Undone, Undone, Failed, Planned],
                 Next::End(RunState::Undone),
             ),
-            (&[Succeeded, UndoFailed, Failed], Next::Undo(1)),
+            (
+                &[Undone, Undone, Undone, Planned],
+                Next::End(RunState::Undone),
+            ),
             (&[Undone, UndoFailed, Failed], Next::End(RunState::Stuck)),
             (&[Failed, Planned], Next::End(RunState::Failed)),
         ] {
@@ -225,12 +239,11 @@ mod tests {
     #[test]
     fn what_another_step_was_built_on_is_taken_back_after_it() {
         // 1 waits for 2, so 2 ran first and is taken back last, whatever their positions.
-        let mut steps = chain(&[Succeeded, Succeeded, Failed], &[]);
+        let mut steps = chain(&[Undoing, Undoing, Failed], &[]);
         steps[0].depends_on = vec![2];
         steps[1].depends_on = vec![];
         assert_eq!(next(&steps, OnFailure::Undo, false), Next::Undo(1));
         steps[0].state = Undone;
-        steps[0].undoable = false;
         assert_eq!(next(&steps, OnFailure::Undo, false), Next::Undo(2));
     }
 
@@ -246,7 +259,7 @@ mod tests {
             (&[Failed, Planned], &[], Next::End(RunState::Cancelled)),
             (&[Succeeded, Failed], &[], Next::End(RunState::Cancelled)),
             (&[Started, Planned], &[], Next::End(RunState::Stuck)),
-            (&[Succeeded, Undone, Failed], &[], Next::Undo(1)),
+            (&[Undoing, Undone, Failed], &[], Next::Undo(1)),
         ] {
             assert_eq!(
                 next(&chain(states, flying), OnFailure::Undo, true),
@@ -322,8 +335,13 @@ mod tests {
                     }
                 }
                 Next::Undo(position) => {
-                    prop_assert!(at(position).state == Undoing || at(position).undoable);
+                    prop_assert_eq!(at(position).state, Undoing);
                     prop_assert!(steps.iter().all(|step| !step.in_flight));
+                }
+                Next::TakeBack(positions) => {
+                    prop_assert!(undo && !positions.is_empty());
+                    prop_assert!(positions.iter().all(|position| at(*position).undoable));
+                    prop_assert!(steps.iter().all(|step| !step.in_flight && step.state != Started));
                 }
                 Next::Wait => prop_assert!(steps.iter().any(|step| step.in_flight)),
                 Next::End(state) => {

@@ -164,6 +164,20 @@ impl Claim {
             .await
     }
 
+    /// Marks steps as to be taken back.
+    pub async fn take_back(&self, steps: Vec<StepRun>) -> Result<()> {
+        let run = self.run;
+        let work = move |conn: &mut Connection, now_ms| {
+            for step in steps {
+                let line = format!("{}: is to be taken back", step.name);
+                let change = StepChange::to(StepState::Undoing);
+                transition(conn, run, step.id, step.state, &change, now_ms, &line)?;
+            }
+            Ok(())
+        };
+        self.write(work).await
+    }
+
     /// Gives the run back, not finished.
     pub async fn release(&self) -> Result<()> {
         let (run, name, now_ms) = (self.run, self.name.clone(), self.ctx.now_ms());

@@ -11,6 +11,7 @@ mod architecture;
 mod fleet;
 mod migrations;
 mod models;
+mod runs;
 mod samples;
 mod ssh;
 mod support;

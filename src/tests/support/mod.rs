@@ -5,6 +5,7 @@ pub mod http;
 pub mod ports;
 pub mod postgres;
 pub mod redis;
+pub mod smtp;
 pub mod source;
 pub mod sshd;
 pub mod tools;

@@ -1,0 +1,467 @@
+//! A database, a cluster of nodes that are this machine, and an engine on top of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use headroom::actions::email::Email;
+use headroom::actions::local_script::LocalScript;
+use headroom::actions::plan::plan_trigger;
+use headroom::actions::{
+    Action, Attempt, Effect, Facts, Fields, Found, Host, HostRequest, Hosts, Kind, Outcome,
+    Outputs, Recovery, Report, Scope, Settings, Tools,
+};
+use headroom::clients::mail::Mailer;
+use headroom::clients::{ExecOutput, command};
+use headroom::db::{Connection, Db};
+use headroom::error::{Error, Result};
+use headroom::models::action::{Action as ActionRow, NewAction};
+use headroom::models::cluster::{Cluster, NewCluster};
+use headroom::models::node::{NewNode, Node};
+use headroom::models::run::Run;
+use headroom::models::run_event::RunEvent;
+use headroom::models::step::{NewStep, Step};
+use headroom::models::step_run::StepRun;
+use headroom::models::trigger::{NewTrigger, Trigger};
+use headroom::models::{
+    Mode, NodeState, OnFailure, Origin, RunId, RunState, StepRunId, StepState, StepTarget, When,
+};
+use headroom::runs::{Context, execute};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// The real kinds, and one whose effects can be undone and looked up.
+pub const KINDS: &[Kind] = &[
+    Kind::of::<LocalScript>("LocalScript"),
+    Kind::of::<Email>("Email"),
+    Kind::of::<Probe>("Probe"),
+];
+
+/// A step to be planned.
+pub struct Planned {
+    name: &'static str,
+    kind: &'static str,
+    settings: Value,
+    target: StepTarget,
+    timeout_secs: i64,
+    depends_on: Option<&'static [&'static str]>,
+}
+
+impl Planned {
+    pub fn new(name: &'static str, kind: &'static str, settings: Value) -> Self {
+        let target = if kind == "LocalScript" {
+            StepTarget::LastNode
+        } else {
+            StepTarget::None
+        };
+        Self {
+            name,
+            kind,
+            settings,
+            target,
+            timeout_secs: 60,
+            depends_on: None,
+        }
+    }
+
+    /// A script on one node.
+    pub fn script(name: &'static str, script: impl Into<String>) -> Self {
+        Self::new(name, "LocalScript", json!({ "script": script.into() }))
+    }
+
+    pub fn on(self, target: StepTarget) -> Self {
+        Self { target, ..self }
+    }
+
+    pub fn within(self, timeout_secs: i64) -> Self {
+        Self {
+            timeout_secs,
+            ..self
+        }
+    }
+
+    pub fn after(self, names: &'static [&'static str]) -> Self {
+        Self {
+            depends_on: Some(names),
+            ..self
+        }
+    }
+}
+
+/// Everything an engine needs.
+pub struct Lab {
+    pub folder: TempDir,
+    pub db: Db,
+    pub ctx: Context,
+    pub stop: watch::Sender<bool>,
+}
+
+impl Lab {
+    /// A lab with one node, `n1`, in the cluster `web`.
+    pub fn new() -> Self {
+        Self::with_mail(Mailer::new(None, None).unwrap())
+    }
+
+    pub fn with_mail(mailer: Mailer) -> Self {
+        let folder = TempDir::with_prefix("headroom-runs-").unwrap();
+        let url = format!("sqlite://{}", folder.path().join("headroom.db").display());
+        Self::on(folder, &url, mailer)
+    }
+
+    /// A lab on a database of the caller's.
+    pub fn on(folder: TempDir, url: &str, mailer: Mailer) -> Self {
+        let db = Db::open(url).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let ctx = context(&db, "worker-a", mailer, stopped);
+        let lab = Self {
+            folder,
+            db,
+            ctx,
+            stop,
+        };
+        lab.write(|conn| {
+            Cluster::insert(
+                conn,
+                &NewCluster {
+                    name: "web".into(),
+                    min_nodes: 0,
+                    max_nodes: None,
+                    updated_ms: 0,
+                },
+            )
+        });
+        lab.add_node("n1", 1);
+        lab
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The lines of a file that scripts append to.
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        lines(&self.path(name))
+    }
+
+    pub fn write<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> T {
+        self.db.write_blocking(work).unwrap()
+    }
+
+    pub fn add_node(&self, name: &str, created_ms: i64) {
+        self.write(|conn| {
+            let cluster = Cluster::by_name(conn, "web")?;
+            Node::insert(conn, &new_node(name, &cluster, created_ms))
+        });
+    }
+
+    /// Inserts a run of these steps, by way of a trigger.
+    pub fn plan(&self, on_failure: OnFailure, steps: &[Planned]) -> RunId {
+        let trigger = self.trigger(on_failure, steps);
+        self.write(|conn| {
+            let plan = plan_trigger(conn, &trigger, Origin::Firing, "trigger", "load is high", 7)?;
+            Ok(plan.insert(conn)?.0.id)
+        })
+    }
+
+    pub fn trigger(&self, on_failure: OnFailure, steps: &[Planned]) -> Trigger {
+        self.write(|conn| {
+            let cluster = Cluster::by_name(conn, "web")?;
+            let count = Trigger::all(conn)?.len();
+            let trigger = Trigger::insert(conn, &new_trigger(&cluster, count, on_failure))?;
+            let mut rows = Vec::new();
+            for (step, position) in steps.iter().zip(1..) {
+                let action = ActionRow::insert(
+                    conn,
+                    &NewAction {
+                        name: format!("{}-{count}", step.name),
+                        kind: step.kind.into(),
+                        settings: step.settings.to_string(),
+                        timeout_secs: Some(step.timeout_secs),
+                        updated_ms: 0,
+                    },
+                )?;
+                rows.push(NewStep {
+                    trigger_id: trigger.id,
+                    position,
+                    name: step.name.into(),
+                    action_id: action.id,
+                    target: step.target,
+                    depends_on: step.depends_on.map(|names| json!(names).to_string()),
+                });
+            }
+            Step::replace_all(conn, trigger.id, &rows)?;
+            Ok(trigger)
+        })
+    }
+
+    /// Drives a run and tells its state.
+    pub async fn drive(&self, run: RunId) -> RunState {
+        execute::drive(&self.ctx, run).await.unwrap();
+        self.run(run).state
+    }
+
+    pub fn run(&self, run: RunId) -> Run {
+        self.write(|conn| Run::find(conn, run))
+    }
+
+    pub fn steps(&self, run: RunId) -> Vec<StepRun> {
+        self.write(|conn| StepRun::of_run(conn, run))
+    }
+
+    pub fn step(&self, run: RunId, name: &str) -> StepRun {
+        let mut steps = self.steps(run).into_iter();
+        steps.find(|step| step.name == name).unwrap()
+    }
+
+    pub fn states(&self, run: RunId) -> Vec<StepState> {
+        self.steps(run).iter().map(|step| step.state).collect()
+    }
+
+    pub fn error(&self, run: RunId, name: &str) -> String {
+        self.step(run, name).error.unwrap_or_default()
+    }
+
+    pub fn report(&self, run: RunId, name: &str) -> Report {
+        Report::parse(&self.step(run, name).report)
+    }
+
+    pub fn output(&self, run: RunId, name: &str, output: &str) -> Value {
+        let outputs: Value = serde_json::from_str(&self.step(run, name).outputs).unwrap();
+        outputs[output].clone()
+    }
+
+    pub fn log(&self, run: RunId) -> Vec<String> {
+        let events = self.write(|conn| RunEvent::of_run(conn, run));
+        events.into_iter().map(|event| event.message).collect()
+    }
+
+    /// Another process with the same database.
+    pub fn other_worker(&self) -> Context {
+        let ctx = self.ctx.clone();
+        Context {
+            worker: "worker-b".into(),
+            ..ctx
+        }
+    }
+}
+
+/// An engine with short times, whose nodes are this machine.
+pub fn context(db: &Db, worker: &str, mailer: Mailer, stop: watch::Receiver<bool>) -> Context {
+    let tools = Tools {
+        db: db.clone(),
+        hosts: Arc::new(Here),
+        mailer,
+    };
+    let mut ctx = Context::new(Arc::new(tools), worker, stop);
+    ctx.kinds = KINDS;
+    ctx.beat = Duration::from_millis(20);
+    ctx
+}
+
+pub fn lines(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+pub fn append(path: &Path, line: &str) {
+    use std::io::Write as _;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
+    writeln!(file.unwrap(), "{line}").unwrap();
+}
+
+pub fn new_node(name: &str, cluster: &Cluster, created_ms: i64) -> NewNode {
+    NewNode {
+        name: name.into(),
+        cluster_id: cluster.id,
+        address: "localhost".into(),
+        ssh_profile_id: None,
+        ec2_profile_id: None,
+        instance_id: None,
+        state: NodeState::InService,
+        created_ms,
+        updated_ms: created_ms,
+    }
+}
+
+fn new_trigger(cluster: &Cluster, number: usize, on_failure: OnFailure) -> NewTrigger {
+    NewTrigger {
+        name: format!("hot-{number}"),
+        cluster_id: cluster.id,
+        timing_secs: None,
+        when_rule: When::Any,
+        when_percent: None,
+        cooldown_secs: 0,
+        quorum_percent: 80,
+        mode: Mode::Live,
+        enabled: true,
+        on_failure: Some(on_failure),
+        updated_ms: 0,
+    }
+}
+
+/// Runs every script on this machine.
+pub struct Here;
+
+impl Hosts for Here {
+    fn run<'a>(
+        &'a self,
+        _host: &'a Host,
+        request: &'a HostRequest,
+    ) -> BoxFuture<'a, Result<ExecOutput>> {
+        async move {
+            let limit = request.deadline.duration_since(tokio::time::Instant::now());
+            let mut cancelled = request.cancelled.clone();
+            tokio::select! {
+                output = command::run_script(&request.script, limit, request.max_output) => output,
+                Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(Error::Conflict("cancelled".into())),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A kind that makes a thing with a token, and can find it and take it away: like a cloud instance, but a file.
+pub struct Probe {
+    folder: PathBuf,
+    recovery: Recovery,
+    /// After the thing was made.
+    fails: bool,
+    undo_fails: bool,
+    /// Nodes that the step adds to the cluster.
+    adds: Option<String>,
+}
+
+impl Settings for Probe {
+    const FACTS: Facts = Facts {
+        undo: Some("Takes the thing away."),
+        ..Facts::plain("Makes a thing.", &[StepTarget::None, StepTarget::Cluster])
+    };
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        let mode = fields.required_text("mode");
+        Self {
+            folder: fields.required_text("folder").into(),
+            recovery: match mode.as_str() {
+                "repeat" => Recovery::Repeat,
+                "ask" => Recovery::AskAPerson,
+                _ => Recovery::LookUp,
+            },
+            fails: fields.switch("fails"),
+            undo_fails: fields.switch("undo_fails"),
+            adds: mode.strip_prefix("adds ").map(str::to_owned),
+        }
+    }
+}
+
+impl Action for Probe {
+    fn recovery(&self) -> Recovery {
+        self.recovery
+    }
+
+    fn summary(&self) -> String {
+        "a thing".into()
+    }
+
+    fn html(&self) -> Result<String> {
+        Ok(String::new())
+    }
+
+    fn prepare(&self, _scope: &Scope) -> Result<Box<dyn Effect>> {
+        Ok(Box::new(Self {
+            folder: self.folder.clone(),
+            adds: self.adds.clone(),
+            ..*self
+        }))
+    }
+}
+
+impl Probe {
+    fn thing(&self, token: &str) -> PathBuf {
+        self.folder.join(format!("thing-{token}"))
+    }
+
+    fn outputs(token: &str) -> Outputs {
+        let pairs = [("thing".to_owned(), Value::from(token))];
+        pairs.into_iter().collect()
+    }
+}
+
+impl Effect for Probe {
+    fn perform<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Outcome> {
+        async move {
+            let token = &attempt.token;
+            // A cloud makes no second instance for the same token; the log shows how often it was asked.
+            append(&self.folder.join("asked"), token);
+            if !self.thing(token).exists() {
+                append(&self.folder.join("made"), token);
+                append(&self.thing(token), "here");
+            }
+            if let Some(name) = &self.adds {
+                let name = name.clone();
+                let add = move |conn: &mut Connection| {
+                    let cluster = Cluster::by_name(conn, "web")?;
+                    Node::insert(conn, &new_node(&name, &cluster, 1_000_000))
+                };
+                attempt.tools.db.write(add).await.unwrap();
+            }
+            Outcome {
+                outputs: Self::outputs(token),
+                fault: self.fails.then(|| Error::Upstream {
+                    what: "the thing broke".into(),
+                    retryable: false,
+                }),
+                ..Outcome::default()
+            }
+        }
+        .boxed()
+    }
+
+    fn look_up<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Found>> {
+        async move {
+            if !self.thing(&attempt.token).exists() {
+                return Ok(Found::NotDone);
+            }
+            Ok(Found::Done(Outcome {
+                outputs: Self::outputs(&attempt.token),
+                ..Outcome::default()
+            }))
+        }
+        .boxed()
+    }
+
+    fn undo<'a>(&'a self, _attempt: &'a Attempt, outputs: &'a Outputs) -> BoxFuture<'a, Outcome> {
+        async move {
+            let token = outputs["thing"].as_str().unwrap();
+            append(&self.folder.join("undone"), token);
+            if self.undo_fails {
+                return Outcome::failed(Error::Conflict("the thing is protected".into()));
+            }
+            if self.thing(token).exists() {
+                std::fs::remove_file(self.thing(token)).unwrap();
+            }
+            Outcome::default()
+        }
+        .boxed()
+    }
+}
+
+/// How many lines say the same.
+pub fn counts(lines: &[String]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        *counts.entry(line.as_str()).or_default() += 1;
+    }
+    counts
+}
+
+/// The id of a step.
+pub fn id(step: &StepRun) -> StepRunId {
+    step.id
+}
