@@ -101,7 +101,7 @@ fn decide_all() -> anyhow::Result<Vec<Duration>> {
 
 fn series<'a>(node: usize, now_ms: i64) -> Vec<SeriesFacts<'a>> {
     let since_ms = now_ms - 3 * MINUTE_MS;
-    let breach = (node % 10 == 0).then_some(Breach {
+    let breach = node.is_multiple_of(10).then_some(Breach {
         since_ms,
         count: 4,
         last_ms: now_ms,

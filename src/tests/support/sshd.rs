@@ -313,6 +313,9 @@ fn children(parent: u32) -> Vec<u32> {
 
 fn signal(pid: u32, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
-    // It may have ended by itself meanwhile.
-    drop(nix::sys::signal::kill(pid, signal));
+    match nix::sys::signal::kill(pid, signal) {
+        // It may have ended by itself meanwhile.
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+        Err(cause) => panic!("signal {signal} to {pid}: {cause}"),
+    }
 }

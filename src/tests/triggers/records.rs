@@ -184,7 +184,7 @@ async fn a_hold_ends_by_itself_or_by_hand_and_once_only(site: Site) {
             (Some(at(5)), Some("bob"))
         );
         assert!(!lifted.is_active(at(5)) && second.is_active(at(5)));
-        assert_eq!(Hold::active(conn, at(5))?, [second.clone()]);
+        assert_eq!(Hold::active(conn, at(5))?, std::slice::from_ref(&second));
         assert_eq!(Hold::page(conn, Some(second.id), 9)?, [lifted]);
         Ok(())
     });

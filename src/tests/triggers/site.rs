@@ -172,7 +172,7 @@ impl Site {
     }
 
     pub fn runs(&self) -> Vec<Run> {
-        self.conn(|conn| Run::open(conn))
+        self.conn(Run::open)
     }
 
     /// Ends every open run.
