@@ -11,6 +11,7 @@ mod architecture;
 mod fleet;
 mod migrations;
 mod models;
+mod pages;
 mod runs;
 mod samples;
 mod ssh;

@@ -28,7 +28,12 @@ macro_rules! assets {
 /// Every file of `static/`; a test compares the list with the folder.
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     assets![
+        "chart.js",
         "headroom.css",
+        "keyboard.js",
+        "live.js",
+        "logo.svg",
+        "theme.js",
         "vendor/uplot/LICENSE",
         "vendor/uplot/uPlot.iife.min.js",
         "vendor/uplot/uPlot.min.css",
@@ -48,7 +53,7 @@ fn asset(name: &'static str, bytes: &'static [u8]) -> Asset {
 }
 
 fn kind(name: &str) -> &'static str {
-    match name.rsplit('.').next() {
+    match name.rsplit(['.', '/']).next() {
         Some("css") => "text/css; charset=utf-8",
         Some("js" | "mjs") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod error;
 pub mod health;
 pub mod layers;
+pub mod pages;
 pub mod peer;
 pub mod routes;
 mod tls;
@@ -50,11 +51,13 @@ impl Web {
     pub fn bind(app: &App) -> Result<Self> {
         let state = Data::new(app.clone());
         let throttle = Data::new(Throttle::default());
+        let watch = Data::new(pages::now::Watch::default());
         let listen = app.config.http.listen;
         let server = HttpServer::new(move || {
             actix_web::App::new()
                 .app_data(state.clone())
                 .app_data(throttle.clone())
+                .app_data(watch.clone())
                 .configure(configure)
                 .wrap(from_fn(layers::limit_body))
                 .wrap(from_fn(error::render))

@@ -18,6 +18,10 @@ use Access::{Metrics, Open};
 
 /// For whoever has a login or a token.
 const VIEWER: Access = Access::Needs(Role::Viewer);
+/// For whoever may run, cancel, resolve and hold.
+const OPERATOR: Access = Access::Needs(Role::Operator);
+/// For whoever may define and trust.
+const ADMIN: Access = Access::Needs(Role::Admin);
 
 /// One line of the table.
 pub struct Line {
@@ -43,11 +47,45 @@ fn base() -> Vec<Line> {
     ]
 }
 
+/// What people look at, and the buttons there.
+fn pages() -> Vec<Line> {
+    use crate::web::pages as p;
+    vec![
+        get("/", VIEWER, p::dashboard::show),
+        get("/clusters", VIEWER, p::cluster::list),
+        get("/clusters/{name}", VIEWER, p::cluster::show),
+        get("/nodes/{name}", VIEWER, p::node::show),
+        post("/nodes/{name}/host-key", ADMIN, p::node::accept_key),
+        get("/counters", VIEWER, p::counters::list),
+        get("/counters/{name}", VIEWER, p::counter::show),
+        get("/counters/{name}/graph", VIEWER, p::graph::data),
+        get("/triggers", VIEWER, p::triggers::list),
+        get("/triggers/{name}", VIEWER, p::trigger::show),
+        get("/triggers/{name}/run", VIEWER, p::launch::preview_trigger),
+        post("/triggers/{name}/runs", OPERATOR, p::launch::run_trigger),
+        get("/actions", VIEWER, p::actions::list),
+        get("/actions/{name}", VIEWER, p::actions::show),
+        get("/actions/{name}/run", VIEWER, p::launch::preview_action),
+        post("/actions/{name}/runs", OPERATOR, p::launch::run_action),
+        get("/runs", VIEWER, p::runs::list),
+        get("/runs/{id}", VIEWER, p::run::show),
+        get("/profiles", VIEWER, p::profiles::list),
+        get("/holds", VIEWER, p::holds::list),
+        post("/holds", OPERATOR, p::holds::add),
+        post("/holds/{id}/lift", OPERATOR, p::holds::lift),
+        get("/tasks", VIEWER, p::tasks::list),
+        get("/audit", VIEWER, p::audit::list),
+        get("/account", VIEWER, p::account::show),
+        post("/account/password", VIEWER, p::account::change_password),
+        post("/theme", VIEWER, p::account::choose_theme),
+    ]
+}
+
 /// Every line; those of the API stand in `api/table.rs`, with what its description says of them.
 pub fn table() -> Vec<Line> {
     let api = api::table::operations();
     let api = api.into_iter().map(|operation| operation.line);
-    base().into_iter().chain(api).collect()
+    base().into_iter().chain(pages()).chain(api).collect()
 }
 
 /// Attaches every line; a known path with another method answers 405 and says which would do.

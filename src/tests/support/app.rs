@@ -151,6 +151,14 @@ impl Anonymous {
 }
 
 impl Browser {
+    /// The same browser with more in its cookie jar.
+    pub fn with_cookie(&self, cookie: &str) -> Self {
+        Self {
+            address: self.address,
+            cookie: cookie.to_owned(),
+        }
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Request::new("GET", path)).await
     }

@@ -11,9 +11,9 @@ mod time;
 
 pub use graph::{Graph, GraphLine, Mark};
 pub use number::{bound, count, plural, tidy, value};
-pub use plot::{Point, Window};
+pub use plot::{Point, Window, breaches as breached, thin as thinned};
 pub use spark::Spark;
 pub use status::{Badge, Status};
 pub use strip::{Cell, Strip};
 pub use table::{Column, Pager, Sort};
-pub use time::{Moment, clock, day_and_clock, duration, exact, iso, relative};
+pub use time::{Moment, clock, clock_secs, day_and_clock, duration, exact, iso, relative};

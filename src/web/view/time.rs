@@ -46,7 +46,17 @@ pub fn relative(at_ms: i64, now_ms: i64) -> String {
     match secs {
         0 => "now".to_owned(),
         ahead if ahead > 0 => format!("in {}", duration(ahead)),
-        past => format!("{} ago", duration(past.saturating_neg())),
+        past => format!("{} ago", coarse(past.saturating_neg())),
+    }
+}
+
+/// A length of time in its largest unit: what is past need not be told to the second.
+fn coarse(secs: i64) -> String {
+    match secs {
+        ..MINUTE => format!("{secs} s"),
+        MINUTE..HOUR => format!("{} min", secs / MINUTE),
+        HOUR..DAY => format!("{} h", secs / HOUR),
+        _ => format!("{} d", secs / DAY),
     }
 }
 
@@ -84,6 +94,11 @@ pub fn clock(ms: i64) -> String {
     from_ms(ms).format("%H:%M").to_string()
 }
 
+/// `04:28:57`.
+pub fn clock_secs(ms: i64) -> String {
+    from_ms(ms).format("%H:%M:%S").to_string()
+}
+
 /// `21 Nov 04:28`, where a day may have passed.
 pub fn day_and_clock(ms: i64) -> String {
     from_ms(ms).format("%-d %b %H:%M").to_string()
@@ -115,7 +130,9 @@ mod tests {
 
     #[test]
     fn the_past_the_present_and_the_future_read_as_such() {
-        assert_eq!(relative(NOW - 180_000, NOW), "3 min ago");
+        assert_eq!(relative(NOW - 190_000, NOW), "3 min ago");
+        assert_eq!(relative(NOW - 7_300_000, NOW), "2 h ago");
+        assert_eq!(relative(NOW + 95_000, NOW), "in 1 min 35 s");
         assert_eq!(relative(NOW + 400, NOW), "now");
         assert_eq!(relative(NOW + 12_000, NOW), "in 12 s");
     }

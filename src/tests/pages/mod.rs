@@ -1,0 +1,6 @@
+//! The pages, as people of each role meet them: with and without scripting, quiet and in trouble.
+
+mod buttons;
+mod reading;
+mod scene;
+mod walk;

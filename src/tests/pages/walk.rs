@@ -1,0 +1,74 @@
+//! A walk through every page in a real Chromium, with scripting and without.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use headroom::models::Role;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::scene;
+use crate::support::app::{PASSWORD, TestApp};
+use crate::support::tools::{folder, tool};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/pages/walk.mjs");
+
+/// Where the pictures go, to be looked at: a folder that stays, else one that goes with the test.
+fn pictures(temp: &tempfile::TempDir) -> PathBuf {
+    std::env::var_os("HEADROOM_SCREENSHOTS").map_or_else(|| temp.path().to_owned(), PathBuf::from)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_page_is_clean_for_axe_in_light_and_dark_and_works_without_scripting() {
+    tool("node_modules/playwright-core");
+    tool("node_modules/axe-core");
+    let temp = tempfile::tempdir().unwrap();
+    let out = pictures(&temp);
+    std::fs::create_dir_all(&out).unwrap();
+    let test = TestApp::start().await;
+    scene::play(&test.app).await;
+    let user = test.user(Role::Admin);
+    let job = json!({
+        "base": format!("http://{}", test.address),
+        "user": user.name,
+        "password": PASSWORD,
+        "tools": folder(),
+        "out": out,
+        "pages": {
+            "dashboard": "/",
+            "clusters": "/clusters",
+            "cluster": "/clusters/web",
+            "cluster-empty": "/clusters/batch",
+            "node": "/nodes/web03",
+            "node-key": "/nodes/web09",
+            "counters": "/counters",
+            "counter": "/counters/cpu",
+            "triggers": "/triggers",
+            "trigger": "/triggers/web-hot",
+            "trigger-run": "/triggers/web-hot/run",
+            "runs": "/runs",
+            "run-stuck": "/runs/5",
+            "run-failed": "/runs/3",
+            "actions": "/actions",
+            "action": "/actions/tell",
+            "profiles": "/profiles",
+            "holds": "/holds",
+            "tasks": "/tasks",
+            "audit": "/audit",
+            "account": "/account",
+            "missing": "/clusters/none",
+        },
+    });
+    let walked = Command::new("node")
+        .args([SCRIPT, &job.to_string()])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&walked.stdout);
+    let complaint = String::from_utf8_lossy(&walked.stderr);
+    assert!(walked.status.success(), "{said}\n{complaint}");
+    let found: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(found["faults"], json!([]), "{found:#}");
+}
