@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::breach::is_fresh;
 use super::facts::{Facts, NodeFacts, Place, SeriesFacts, When};
 
-/// Series that a decision keeps as its inputs; the rest is counted.
-pub const MAX_INPUTS: usize = 20;
+/// Series that a decision keeps as its inputs; the rest is counted. Decisions are kept for months, so they must stay small.
+pub const MAX_INPUTS: usize = 12;
 
 /// Where one series stands, in the order in which it interests a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -92,7 +92,7 @@ async fn an_edited_trigger_is_tried_without_being_saved() {
         site.observe(&site.readings(minute, "load1", "0X")).await;
     }
     let edited = WEB.replace("timing: 5m", "timing: 2m");
-    let rolled_back = site.bench.db.rehearse(|conn| {
+    let rolled_back = site.bench.db.rehearse_blocking(|conn| {
         let options = headroom::fleet::Options::default();
         headroom::fleet::apply_text(conn, &site.bench.context, &edited, options)?;
         Backtest::load(conn, "web-hot", MINUTE)

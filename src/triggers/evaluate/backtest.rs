@@ -2,8 +2,8 @@
 //! fleet file is tried before it is applied.
 
 use super::rules;
-use super::scene;
 use super::snapshot::{Snapshot, Watched};
+use super::view;
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::trigger::Trigger;
@@ -72,7 +72,7 @@ impl Backtest {
             .counters
             .iter()
             .map(|c| c.policy.stale_after_ms);
-        let timing_ms = scene::timing_ms(&self.watched).unwrap_or(0);
+        let timing_ms = view::timing_ms(&self.watched).unwrap_or(0);
         timing_ms.saturating_add(stale_after_ms.max().unwrap_or(0))
     }
 }
@@ -104,8 +104,8 @@ fn subject<'a>(watched: &'a Watched, samples: &[Vec<Sample>], tick_length_ms: i6
         }
     }
     Subject {
-        trigger: scene::trigger_facts(watched),
-        cluster: scene::cluster_facts(watched),
+        trigger: view::trigger_facts(watched),
+        cluster: view::cluster_facts(watched),
         counters: watched
             .counters
             .iter()

@@ -277,3 +277,204 @@ fn steps(plan: &Plan) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Home;
+    use super::*;
+    use crate::db::Db;
+    use crate::models::hold::{self, Request};
+    use crate::models::run::NewRun;
+    use crate::models::trigger::NewTrigger;
+    use crate::models::{OnFailure, Outcome as Word, RunState, Via};
+    use crate::triggers::decide::{Detail, Outcome};
+    use crate::triggers::gates::Gate;
+
+    const TICK: Tick = Tick {
+        at_ms: 600_000,
+        length_ms: 60_000,
+    };
+
+    fn verdict(home: &Home, outcome: Outcome) -> Verdict {
+        let gate = |name| Gate {
+            name,
+            passed: true,
+            reason: "as it was".into(),
+        };
+        let names = [GateName::Enabled, GateName::Hold, GateName::OpenRun];
+        let gates = names.into_iter().chain([GateName::CapacityRun]).map(gate);
+        Verdict {
+            trigger: home.trigger.id,
+            cluster_name: "web".into(),
+            last_fired_ms: None,
+            decision: Decision {
+                outcome,
+                reason: "load1 on web01 is > 4".into(),
+                fingerprint: "hot".into(),
+                detail: Detail {
+                    gates: gates.collect(),
+                    ..Detail::default()
+                },
+            },
+        }
+    }
+
+    fn fire_on(db: &Db, verdict: &Verdict) -> Option<RunId> {
+        db.write_blocking(|conn| fire(conn, verdict, TICK)).unwrap()
+    }
+
+    fn ledger(home: &Home) -> Vec<Row> {
+        let conn = &mut *home.db.connection().unwrap();
+        Row::page(conn, Some(home.trigger.id), None, 99).unwrap()
+    }
+
+    /// A firing is decided, then `meanwhile` happens, then it is written.
+    #[track_caller]
+    fn refused(meanwhile: impl FnOnce(&mut Connection, &Home), gate: GateName, reason: &str) {
+        let home = Home::new();
+        let verdict = verdict(&home, Outcome::Fired);
+        meanwhile(&mut home.db.connection().unwrap(), &home);
+        assert_eq!(fire_on(&home.db, &verdict), None);
+        let row = ledger(&home).remove(0);
+        assert_eq!(row.outcome, Word::Refused);
+        assert_eq!(row.reason, format!("load1 on web01 is > 4, but {reason}"));
+        assert_eq!(row.run_id, None);
+        let detail: Detail = serde_json::from_str(&row.detail).unwrap();
+        let refusing: Vec<_> = detail.gates.iter().filter(|gate| !gate.passed).collect();
+        assert_eq!(refusing.len(), 1);
+        assert_eq!(
+            (refusing[0].name, refusing[0].reason.as_str()),
+            (gate, reason)
+        );
+        let conn = &mut *home.db.connection().unwrap();
+        let trigger = Trigger::find(conn, home.trigger.id).unwrap();
+        assert_eq!(trigger.last_fired_ms, None, "it did not fire");
+    }
+
+    fn open_run(home: &Home, trigger: Option<TriggerId>, capacity_change: i32) -> NewRun {
+        NewRun {
+            trigger_id: trigger,
+            trigger_name: None,
+            cluster_id: Some(home.trigger.cluster_id),
+            cluster_name: None,
+            origin: Origin::Trigger,
+            requested_by: "alice".into(),
+            reason: "by hand".into(),
+            state: RunState::Running,
+            on_failure: OnFailure::Stop,
+            capacity_change,
+            claimed_by: None,
+            claimed_until_ms: None,
+            cancel_requested_by: None,
+            created_ms: 0,
+            started_ms: None,
+            finished_ms: None,
+        }
+    }
+
+    #[test]
+    fn what_comes_in_the_way_after_the_decision_refuses_the_firing() {
+        let disable = |conn: &mut Connection, home: &Home| {
+            let changed = NewTrigger {
+                enabled: false,
+                ..home.new_trigger("web-hot")
+            };
+            Trigger::update(conn, home.trigger.id, &changed).unwrap();
+        };
+        let reason = "the trigger was changed while it was decided";
+        refused(disable, GateName::Enabled, reason);
+
+        let hold = |conn: &mut Connection, _: &Home| {
+            let request = Request {
+                scope: HoldScope::Cluster,
+                scope_name: Some("web".into()),
+                reason: "release".into(),
+                author: "alice".into(),
+                expires_ms: 999_999,
+            };
+            hold::begin(conn, &request, Via::Page, 0).unwrap();
+        };
+        let reason = "cluster web has just been held by alice: release";
+        refused(hold, GateName::Hold, reason);
+
+        let by_hand = |conn: &mut Connection, home: &Home| {
+            Run::insert(conn, &open_run(home, Some(home.trigger.id), 0)).unwrap();
+        };
+        let reason = "its run 1 has just been started by alice";
+        refused(by_hand, GateName::OpenRun, reason);
+
+        let growing = |conn: &mut Connection, home: &Home| {
+            Run::insert(conn, &open_run(home, None, 1)).unwrap();
+        };
+        let reason = "run 1, which changes the capacity of web, has just been started";
+        refused(growing, GateName::CapacityRun, reason);
+    }
+
+    #[test]
+    fn what_does_not_concern_the_trigger_lets_it_fire() {
+        let home = Home::new();
+        let conn = &mut *home.db.connection().unwrap();
+        Run::insert(conn, &open_run(&home, None, 0)).unwrap();
+        let request = Request {
+            scope: HoldScope::Node,
+            scope_name: Some("web01".into()),
+            reason: "disk".into(),
+            author: "alice".into(),
+            expires_ms: 999_999,
+        };
+        hold::begin(conn, &request, Via::Page, 0).unwrap();
+        let run = fire_on(&home.db, &verdict(&home, Outcome::Fired));
+        let row = ledger(&home).remove(0);
+        assert_eq!((row.outcome, row.run_id), (Word::Fired, run));
+        assert!(run.is_some());
+    }
+
+    #[test]
+    fn a_firing_that_another_evaluator_wrote_comes_to_nothing() {
+        let home = Home::new();
+        let fired = verdict(&home, Outcome::Fired);
+        assert!(fire_on(&home.db, &fired).is_some());
+        assert_eq!(fire_on(&home.db, &fired), None, "the tick is written");
+
+        // Without the row the trigger's own memory decides.
+        let home = Home::new();
+        let conn = &mut *home.db.connection().unwrap();
+        assert!(Trigger::fire(conn, home.trigger.id, None, TICK.at_ms).unwrap());
+        assert_eq!(fire_on(&home.db, &verdict(&home, Outcome::Fired)), None);
+        assert_eq!(Run::open(conn).unwrap(), []);
+    }
+
+    #[test]
+    fn a_trigger_that_was_deleted_after_the_decision_leaves_the_others_alone() {
+        let home = Home::new();
+        let gone = home.add_trigger("gone");
+        let of_gone = |outcome| Verdict {
+            trigger: gone.id,
+            ..verdict(&home, outcome)
+        };
+        let (fired, quiet) = (of_gone(Outcome::Fired), of_gone(Outcome::Quiet));
+        Trigger::delete(&mut home.db.connection().unwrap(), gone.id).unwrap();
+        assert_eq!(fire_on(&home.db, &fired), None);
+        let both = [quiet, verdict(&home, Outcome::Quiet)];
+        home.db
+            .write_blocking(|conn| record(conn, &both, TICK))
+            .unwrap();
+        assert_eq!(ledger(&home).len(), 1);
+    }
+
+    #[test]
+    fn a_firing_that_fails_half_way_leaves_neither_run_nor_decision() {
+        let home = Home::new();
+        let verdict = verdict(&home, Outcome::Fired);
+        let failed = home.db.write_blocking(|conn| {
+            fire(conn, &verdict, TICK)?;
+            Err::<(), _>(Error::Internal("the disk is full".into()))
+        });
+        assert!(failed.is_err());
+        let conn = &mut *home.db.connection().unwrap();
+        assert_eq!(Run::open(conn).unwrap(), []);
+        assert_eq!(ledger(&home), []);
+        let trigger = Trigger::find(conn, home.trigger.id).unwrap();
+        assert_eq!(trigger.last_fired_ms, None);
+    }
+}

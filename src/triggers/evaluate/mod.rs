@@ -13,6 +13,9 @@ mod observe;
 mod rules;
 mod scene;
 mod snapshot;
+#[cfg(test)]
+mod testing;
+mod view;
 
 pub use backtest::Backtest;
 pub use observe::observe;

@@ -287,3 +287,85 @@ fn grouped<K: Eq + std::hash::Hash, V>(pairs: Vec<(K, V)>) -> HashMap<K, Vec<V>>
     }
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use diesel::connection::{Connection as _, InstrumentationEvent};
+
+    use super::super::testing::Home;
+    use super::*;
+    use crate::models::node::NewNode;
+
+    fn load(home: &Home, only: Option<TriggerId>) -> (Snapshot, usize) {
+        let conn = &mut *home.db.connection().unwrap();
+        let queries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&queries);
+        conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if matches!(event, InstrumentationEvent::StartQuery { .. }) {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let snapshot = Snapshot::load(conn, only, 0, 60_000).unwrap();
+        (snapshot, queries.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn the_number_of_queries_does_not_grow_with_the_fleet() {
+        let home = Home::new();
+        let (small, queries) = load(&home, None);
+        for number in 2..30 {
+            home.add_trigger(&format!("trigger{number}"));
+            home.add_node(&format!("web{number}"));
+        }
+        let (large, more) = load(&home, None);
+        assert_eq!((small.watched.len(), large.watched.len()), (1, 29));
+        assert!(queries > 5, "counted {queries} queries");
+        assert_eq!(queries, more);
+    }
+
+    #[test]
+    fn a_series_that_several_triggers_look_at_is_read_once() {
+        let home = Home::new();
+        home.add_trigger("other");
+        let (snapshot, _) = load(&home, None);
+        assert_eq!(snapshot.keys.len(), 1);
+        assert_eq!(snapshot.watched[1].counters[0].series.len(), 1);
+    }
+
+    #[test]
+    fn one_trigger_is_loaded_alone() {
+        let home = Home::new();
+        let other = home.add_trigger("other");
+        let (snapshot, _) = load(&home, Some(other.id));
+        let names: Vec<_> = snapshot.watched.iter().map(|w| &w.trigger.name).collect();
+        assert_eq!(names, ["other"]);
+    }
+
+    #[test]
+    fn nodes_being_launched_count_as_capacity_and_nodes_being_drained_do_not() {
+        let home = Home::new();
+        for (name, state) in [
+            ("new", NodeState::Provisioning),
+            ("old", NodeState::Draining),
+        ] {
+            let node = home.add_node(name);
+            let changed = NewNode {
+                name: node.name,
+                cluster_id: node.cluster_id,
+                address: node.address,
+                ssh_profile_id: None,
+                ec2_profile_id: None,
+                instance_id: None,
+                state,
+                created_ms: 0,
+                updated_ms: 0,
+            };
+            Node::update(&mut home.db.connection().unwrap(), node.id, &changed).unwrap();
+        }
+        let (snapshot, _) = load(&home, None);
+        let cluster = &snapshot.watched[0].cluster;
+        assert_eq!((cluster.size, cluster.nodes.len()), (2, 1));
+    }
+}

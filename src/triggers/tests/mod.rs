@@ -3,5 +3,6 @@
 mod gates;
 mod outcomes;
 mod properties;
+mod replay;
 mod vectors;
 pub mod world;

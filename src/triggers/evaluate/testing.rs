@@ -1,0 +1,129 @@
+//! A database with a cluster of one node, a counter and a trigger that mails.
+
+use tempfile::TempDir;
+
+use crate::db::Db;
+use crate::models::action::{Action, NewAction};
+use crate::models::cluster::{Cluster, NewCluster};
+use crate::models::counter::{Counter, NewCounter};
+use crate::models::node::{NewNode, Node};
+use crate::models::step::{NewStep, Step};
+use crate::models::trigger::{NewTrigger, Trigger, set_counters};
+use crate::models::{
+    ActionId, ClusterId, Comparison, CounterId, CounterKind, Missing, Mode, NodeState, StepTarget,
+    When,
+};
+
+pub(super) struct Home {
+    pub db: Db,
+    pub cluster: ClusterId,
+    pub counter: CounterId,
+    pub action: ActionId,
+    pub trigger: Trigger,
+    _folder: TempDir,
+}
+
+impl Home {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("headroom.db");
+        let db = Db::open(&format!("sqlite://{}", path.display())).unwrap();
+        let conn = &mut *db.connection().unwrap();
+        let cluster = NewCluster {
+            name: "web".into(),
+            min_nodes: 0,
+            max_nodes: None,
+            updated_ms: 0,
+        };
+        let cluster = Cluster::insert(conn, &cluster).unwrap().id;
+        let action = NewAction {
+            name: "tell".into(),
+            kind: "Email".into(),
+            settings: "{}".into(),
+            timeout_secs: None,
+            updated_ms: 0,
+        };
+        let counter = NewCounter {
+            name: "load1".into(),
+            kind: CounterKind::Local,
+            settings: "{}".into(),
+            comparison: Comparison::Greater,
+            threshold: 4.0,
+            unit: None,
+            every_secs: None,
+            timeout_secs: 10,
+            missing: Missing::Hold,
+            updated_ms: 0,
+        };
+        let action = Action::insert(conn, &action).unwrap().id;
+        let counter = Counter::insert(conn, &counter).unwrap().id;
+        let trigger = new_trigger("web-hot", cluster);
+        let home = Self {
+            cluster,
+            counter,
+            action,
+            trigger: Trigger::insert(conn, &trigger).unwrap(),
+            db,
+            _folder: folder,
+        };
+        home.equip(&home.trigger);
+        home.add_node("web01");
+        home
+    }
+
+    pub fn new_trigger(&self, name: &str) -> NewTrigger {
+        new_trigger(name, self.cluster)
+    }
+
+    pub fn add_trigger(&self, name: &str) -> Trigger {
+        let conn = &mut *self.db.connection().unwrap();
+        let trigger = Trigger::insert(conn, &self.new_trigger(name)).unwrap();
+        self.equip(&trigger);
+        trigger
+    }
+
+    pub fn add_node(&self, name: &str) -> Node {
+        let node = NewNode {
+            name: name.into(),
+            cluster_id: self.cluster,
+            address: "localhost".into(),
+            ssh_profile_id: None,
+            ec2_profile_id: None,
+            instance_id: None,
+            state: NodeState::InService,
+            created_ms: 0,
+            updated_ms: 0,
+        };
+        Node::insert(&mut self.db.connection().unwrap(), &node).unwrap()
+    }
+
+    fn equip(&self, trigger: &Trigger) {
+        let step = NewStep {
+            trigger_id: trigger.id,
+            position: 1,
+            name: "tell".into(),
+            action_id: self.action,
+            target: StepTarget::None,
+            depends_on: None,
+        };
+        let conn = &mut *self.db.connection().unwrap();
+        Step::replace_all(conn, trigger.id, &[step]).unwrap();
+        set_counters(conn, trigger.id, &[self.counter]).unwrap();
+    }
+}
+
+fn new_trigger(name: &str, cluster: ClusterId) -> NewTrigger {
+    NewTrigger {
+        name: name.into(),
+        cluster_id: cluster,
+        timing_secs: Some(0),
+        when_rule: When::Any,
+        when_percent: None,
+        cooldown_secs: 0,
+        quorum_percent: 80,
+        mode: Mode::Live,
+        enabled: true,
+        on_failure: None,
+        updated_ms: 0,
+    }
+}
