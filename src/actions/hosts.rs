@@ -1,9 +1,11 @@
 //! Runs scripts on nodes: over SSH, or here for `localhost` without a profile.
 
+use std::time::Duration;
+
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::scope::{Host, HostRequest, Hosts};
 use crate::clients::ExecOutput;
@@ -17,6 +19,9 @@ use crate::vault::Vault;
 
 /// The address that stands for Headroom's own host.
 const OWN_HOST: &str = "localhost";
+
+/// What a host gets beyond the time limit to stop a script and say so; less than the engine waits.
+const STOP_ROOM: Duration = Duration::from_secs(6);
 
 /// Nodes as the database knows them.
 pub struct Nodes {
@@ -60,7 +65,11 @@ impl Nodes {
                 // A person or a trigger waits for it, so a node that failed a moment ago is tried again at once.
                 eager: true,
             };
-            or_cancelled(self.ssh.exec(&target, exec), &mut cancelled).await
+            // A host that is hard to reach uses up the limit before its script begins; the script does not get it anew.
+            let late = request.deadline + STOP_ROOM;
+            let answer = timeout_at(late, self.ssh.exec(&target, exec))
+                .map(|answer| answer.unwrap_or_else(|_| Err(no_answer(host))));
+            or_cancelled(answer, &mut cancelled).await
         }
     }
 
@@ -82,6 +91,16 @@ impl Hosts for Nodes {
         request: &'a HostRequest,
     ) -> BoxFuture<'a, Result<ExecOutput>> {
         self.run(host, request).boxed()
+    }
+}
+
+fn no_answer(host: &Host) -> Error {
+    Error::Upstream {
+        what: format!(
+            "{} did not answer within the time limit; the script may not have begun, or may still be running",
+            host.address
+        ),
+        retryable: false,
     }
 }
 

@@ -11,11 +11,13 @@ use headroom::actions::email::Email;
 use headroom::actions::local_script::LocalScript;
 use headroom::actions::plan::plan_trigger;
 use headroom::actions::{
-    Action, Attempt, Effect, Facts, Fields, Found, Host, HostRequest, Hosts, Kind, Outcome,
+    Action, Attempt, Effect, Facts, Fields, Found, Host, HostRequest, Hosts, Kind, Nodes, Outcome,
     Outputs, Recovery, Report, Scope, Settings, Tools,
 };
 use headroom::clients::mail::Mailer;
+use headroom::clients::ssh::{Options, Ssh};
 use headroom::clients::{ExecOutput, command};
+use headroom::collectors::RememberedKeys;
 use headroom::db::{Connection, Db};
 use headroom::error::{Error, Result};
 use headroom::models::action::{Action as ActionRow, NewAction};
@@ -30,6 +32,7 @@ use headroom::models::{
     Mode, NodeState, OnFailure, Origin, RunId, RunState, StepRunId, StepState, StepTarget, When,
 };
 use headroom::runs::{Context, execute};
+use headroom::vault::Vault;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -237,6 +240,21 @@ impl Lab {
     pub fn log(&self, run: RunId) -> Vec<String> {
         let events = self.write(|conn| RunEvent::of_run(conn, run));
         events.into_iter().map(|event| event.message).collect()
+    }
+
+    /// Has the engine reach nodes as Headroom does: over SSH, or here.
+    pub fn with_nodes(mut self, allow_local: bool) -> Self {
+        let keys = Arc::new(RememberedKeys::new(self.db.clone()));
+        let ssh = Ssh::new(Options::default(), keys).unwrap();
+        let vault = Vault::open(&self.path("master.key")).unwrap();
+        let hosts = Nodes::new(self.db.clone(), vault, ssh, allow_local);
+        let mailer = Mailer::new(None, None).unwrap();
+        self.ctx.tools = Arc::new(Tools {
+            db: self.db.clone(),
+            hosts: Arc::new(hosts),
+            mailer,
+        });
+        self
     }
 
     /// Another process with the same database.

@@ -6,3 +6,4 @@ mod engine;
 mod lab;
 mod mail;
 mod scripts;
+mod ssh;
