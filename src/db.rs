@@ -181,7 +181,10 @@ impl Db {
     ///
     /// # Errors
     /// What `work` returns.
-    pub fn rehearse<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+    pub fn rehearse_blocking<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
         let mut outcome = None;
         let taken_back = self.write_blocking(|conn| {
             outcome = Some(work(conn));
@@ -216,6 +219,18 @@ impl Db {
     ) -> Result<T> {
         let db = self.clone();
         blocking(move || db.write_blocking(work)).await
+    }
+
+    /// [`Db::rehearse_blocking`] off the async threads.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub async fn rehearse<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let db = self.clone();
+        blocking(move || db.rehearse_blocking(work)).await
     }
 
     /// Whether the database answers.

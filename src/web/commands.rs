@@ -12,7 +12,8 @@ use crate::models::audit::{AuditEvent, NewAuditEvent};
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
 use crate::models::trigger::Trigger;
-use crate::models::{Origin, RunId, to_ms};
+use crate::models::{Origin, RunId, StepRunId, to_ms};
+use crate::runs::control::{self, Decision};
 use crate::web::auth::Caller;
 
 /// What stands as the reason of a run when nobody gave one.
@@ -22,15 +23,7 @@ const MAX_REASON: usize = 500;
 
 /// Who changes the fleet, when, and what the change is held against.
 pub fn context(app: &App, caller: &Caller) -> fleet::Context {
-    let sampling = &app.config.sampling;
-    fleet::Context {
-        vault: app.vault.clone(),
-        tick_secs: sampling.tick_secs(),
-        allow_local: sampling.allow_local,
-        actor: caller.name.clone(),
-        via: caller.via,
-        now_ms: to_ms(Utc::now()),
-    }
+    app.fleet_context(caller.name.clone(), caller.via, Utc::now())
 }
 
 /// Starts a run of a trigger's steps, as a firing does.
@@ -81,6 +74,72 @@ pub async fn run_action(
         },
     )
     .await
+}
+
+/// What a person decides about a step that a worker cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepVerb {
+    /// Begin it anew.
+    Retry,
+    /// Its effect did happen.
+    Done,
+    /// Take it back.
+    Undo,
+}
+
+/// Cancels a run.
+///
+/// # Errors
+/// The run does not exist, is over or is being cancelled already, or the database fails.
+pub async fn cancel(app: &App, caller: &Caller, run: RunId, reason: Option<String>) -> Result<Run> {
+    decide(app, caller, run, reason, control::cancel).await
+}
+
+/// Decides about a step; the run goes on from there.
+///
+/// # Errors
+/// Run or step do not exist or are in no state for it, no reason is given, or the database fails.
+pub async fn decide_step(
+    app: &App,
+    caller: &Caller,
+    run: RunId,
+    step: StepRunId,
+    verb: StepVerb,
+    reason: Option<String>,
+) -> Result<Run> {
+    decide(
+        app,
+        caller,
+        run,
+        reason,
+        move |conn, run, decision| match verb {
+            StepVerb::Retry => control::retry_step(conn, run, step, decision),
+            StepVerb::Done => control::mark_done(conn, run, step, decision),
+            StepVerb::Undo => control::undo_step(conn, run, step, decision),
+        },
+    )
+    .await
+}
+
+async fn decide(
+    app: &App,
+    caller: &Caller,
+    run: RunId,
+    reason: Option<String>,
+    work: impl FnOnce(&mut Connection, RunId, &Decision<'_>) -> Result<Run> + Send + 'static,
+) -> Result<Run> {
+    let reason = bounded(reason)?;
+    let caller = caller.clone();
+    let now_ms = to_ms(Utc::now());
+    let run = app
+        .db
+        .write(move |conn| {
+            let decision = Decision::new(&caller.name, caller.via, &reason, now_ms);
+            work(conn, run, &decision)
+        })
+        .await?;
+    wake(app, run.id).await;
+    Ok(run)
 }
 
 /// Plans, checks, inserts and audits in one transaction; then wakes a worker.
@@ -154,13 +213,21 @@ pub async fn wake(app: &App, run: RunId) {
 }
 
 fn reason_of(given: Option<String>) -> Result<String> {
-    let text = given.unwrap_or_default();
-    let text = text.trim();
+    let text = bounded(given)?;
+    Ok(if text.is_empty() {
+        NO_REASON.to_owned()
+    } else {
+        text
+    })
+}
+
+fn bounded(reason: Option<String>) -> Result<String> {
+    let text = reason.unwrap_or_default().trim().to_owned();
     if text.chars().count() > MAX_REASON {
         let message = format!("must have {MAX_REASON} characters at most");
         return Err(Error::invalid("reason", message));
     }
-    Ok(if text.is_empty() { NO_REASON } else { text }.to_owned())
+    Ok(text)
 }
 
 #[cfg(test)]

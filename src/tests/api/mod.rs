@@ -1,6 +1,7 @@
 //! The web server from outside: who gets in, what is refused and how, and every address of the API.
 
 mod access;
+mod backtest;
 mod base;
 mod fleet;
 mod holds;

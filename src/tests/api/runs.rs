@@ -1,10 +1,13 @@
 //! Runs are started, listed and told.
 
+use headroom::models::run::Run;
 use headroom::models::run_event::RunEvent;
-use headroom::models::{Role, RunId};
+use headroom::models::step_run::{StepChange, StepRun};
+use headroom::models::{Role, RunId, RunState, StepRunId, StepState};
 use serde_json::json;
 
 use super::world;
+use crate::support::app::{Bearer, TestApp};
 use crate::support::http::Request;
 
 #[tokio::test]
@@ -198,4 +201,98 @@ async fn starting_a_run_leaves_an_audit_event() {
     assert_eq!(event["object"], "trigger web-hot");
     assert_eq!(event["actor"], "admin-program");
     assert_eq!(event["after"]["run"], run["id"]);
+}
+
+#[tokio::test]
+async fn a_queued_run_is_cancelled_once_and_nothing_of_it_begins() {
+    let (_test, admin) = world::start().await;
+    let run = admin
+        .post("/api/v1/triggers/web-hot/runs", &json!({}))
+        .await;
+    let run = format!("/api/v1/runs/{}", run.expect(202).json()["id"]);
+    let path = format!("{run}/cancellation");
+    let body = json!({"reason": "wrong button"});
+    let cancelled = admin.post(&path, &body).await.expect(202).json();
+    assert_eq!(cancelled["state"], "cancelled");
+    assert_eq!(cancelled["cancel_requested_by"], "admin-program");
+    let told = admin.get(&run).await.expect(200).json();
+    assert_eq!(told["steps"][0]["state"], "skipped");
+    assert!(told["log"].to_string().contains("wrong button"), "{told}");
+    let again = admin.send(Request::new("POST", &path)).await.expect(409);
+    assert!(again.detail().contains("it is cancelled already"));
+    let audit = admin.get("/api/v1/audit?limit=1").await.expect(200).json();
+    assert_eq!(audit["items"][0]["verb"], "cancel");
+    let anew = admin
+        .post("/api/v1/triggers/web-hot/runs", &json!({}))
+        .await;
+    anew.expect(202);
+}
+
+/// A run whose first step began and whose outcome nobody knows.
+async fn stuck(test: &TestApp, admin: &Bearer) -> (String, String) {
+    let run = admin
+        .post("/api/v1/triggers/web-hot/runs", &json!({}))
+        .await;
+    let run = run.expect(202).json();
+    let id = RunId(run["id"].as_i64().unwrap());
+    let step = StepRunId(run["steps"][0]["id"].as_i64().unwrap());
+    test.app
+        .db
+        .write(move |conn| {
+            let started = StepChange::to(StepState::Started);
+            assert!(StepRun::change(
+                conn,
+                step,
+                &[StepState::Planned],
+                &started
+            )?);
+            let moved = Run::change_state(conn, id, &[RunState::Queued], RunState::Stuck, None)?;
+            assert!(moved);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    (
+        format!("/api/v1/runs/{id}"),
+        format!("/api/v1/runs/{id}/steps/{step}"),
+    )
+}
+
+#[tokio::test]
+async fn a_step_that_is_stuck_is_begun_anew_for_a_reason() {
+    let (test, admin) = world::start().await;
+    let (_, step) = stuck(&test, &admin).await;
+    let path = format!("{step}/retry");
+    let refusal = admin.post(&path, &json!({})).await.expect(422).json();
+    assert_eq!(refusal["faults"][0]["path"], "reason");
+    let body = json!({"reason": "it never reached the node"});
+    let run = admin.post(&path, &body).await.expect(202).json();
+    assert_eq!(run["state"], "queued");
+    admin.post(&path, &body).await.expect(409);
+}
+
+#[tokio::test]
+async fn a_persons_word_that_a_step_was_done_lets_the_run_go_on() {
+    let (test, admin) = world::start().await;
+    let (run, step) = stuck(&test, &admin).await;
+    let body = json!({"reason": "the service was restarted, I looked"});
+    admin.post(&format!("{step}/done"), &body).await.expect(202);
+    let told = admin.get(&run).await.expect(200).json();
+    assert_eq!(told["state"], "queued");
+    assert_eq!(told["steps"][0]["state"], "succeeded");
+    assert!(told["log"].to_string().contains("I looked"), "{told}");
+}
+
+#[tokio::test]
+async fn a_step_without_an_undo_says_so() {
+    let (test, admin) = world::start().await;
+    let (run, step) = stuck(&test, &admin).await;
+    let body = json!({"reason": "take it back"});
+    let refusal = admin.post(&format!("{step}/undo"), &body).await.expect(409);
+    assert!(!refusal.detail().is_empty());
+    let (other, _) = run.rsplit_once('/').unwrap();
+    admin
+        .post(&format!("{other}/999/steps/1/undo"), &body)
+        .await
+        .expect(404);
 }

@@ -4,12 +4,11 @@ use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Bytes, Data, Path, Query};
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::paging::Wanted;
-use super::{ROOT, ok, stored_json, time};
+use super::{ROOT, ok, optional, stored_json, time};
 use crate::actions::plan::RunTarget;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -20,8 +19,8 @@ use crate::models::{
     OnFailure, Origin, RunId, RunState, StepRunId, StepState, StepTarget, from_ms,
 };
 use crate::web::auth::Caller;
-use crate::web::commands;
-use crate::web::error::{Answer, Failure};
+use crate::web::commands::{self, StepVerb};
+use crate::web::error::Answer;
 
 /// A run in a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -161,6 +160,14 @@ pub struct ActionRun {
     reason: Option<String>,
 }
 
+/// What a person decides, and why.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// What was seen, for the run's log.
+    reason: Option<String>,
+}
+
 /// A cluster or a node.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
@@ -262,14 +269,32 @@ pub async fn one(app: Data<App>, id: Path<i64>) -> Answer {
     }))
 }
 
-/// A body that may be left out; one that is there must be right.
-fn optional<T: Default + DeserializeOwned>(body: &Bytes) -> std::result::Result<T, Failure> {
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    serde_json::from_slice(body).map_err(|cause| {
-        Failure::bad_request(format!("The body is not what was expected: {cause}"))
-    })
+/// `POST /runs/{id}/cancellation`.
+///
+/// # Errors
+/// The run does not exist or is over, or the database fails.
+pub async fn cancel(app: Data<App>, caller: Caller, id: Path<i64>, body: Bytes) -> Answer {
+    let Reason { reason } = optional(&body)?;
+    let run = commands::cancel(&app, &caller, RunId(id.into_inner()), reason).await?;
+    Ok(HttpResponse::Accepted().json(Run::from(run)))
+}
+
+/// `POST /runs/{id}/steps/{step}/retry|done|undo`.
+///
+/// # Errors
+/// Run or step do not exist or are in no state for it, no reason is given, or the database fails.
+pub async fn decide(
+    verb: StepVerb,
+    app: Data<App>,
+    caller: Caller,
+    path: Path<(i64, i64)>,
+    body: Bytes,
+) -> Answer {
+    let Reason { reason } = optional(&body)?;
+    let (run, step) = path.into_inner();
+    let (run, step) = (RunId(run), StepRunId(step));
+    let run = commands::decide_step(&app, &caller, run, step, verb, reason).await?;
+    Ok(HttpResponse::Accepted().json(Run::from(run)))
 }
 
 fn accepted((run, steps): (Row, Vec<StepRun>)) -> HttpResponse {

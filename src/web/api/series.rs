@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use actix_web::web::{Data, Query};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
-use super::ok;
+use super::{instant, ok};
 use crate::app::App;
 use crate::db::Connection;
 use crate::error::{Error, Result};
@@ -139,21 +139,6 @@ fn series_of(node: &Node, counter: &Counter, jvms: &Jvms) -> Vec<(String, Series
     SeriesKey::of(counter, node, &ids).map(labelled).collect()
 }
 
-/// RFC 3339, or milliseconds since 1970.
-fn instant(path: &str, text: Option<&str>) -> Result<Option<i64>> {
-    let Some(text) = text else { return Ok(None) };
-    if let Ok(ms) = text.parse() {
-        return Ok(Some(ms));
-    }
-    let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| {
-        Error::invalid(
-            path,
-            format!("\"{text}\" is neither a time such as 2026-01-31T12:00:00Z nor milliseconds since 1970"),
-        )
-    })?;
-    Ok(Some(parsed.timestamp_millis()))
-}
-
 /// A null at the first and at the last missing tick between two samples: enough for a line to break where it must.
 fn with_gaps(samples: &[Sample], every_ms: i64) -> Vec<(i64, Option<f64>)> {
     let mut data = Vec::with_capacity(samples.len());
@@ -204,15 +189,5 @@ mod tests {
             assert_eq!(found, gaps, "{ticks:?}");
             assert!(data.is_sorted_by_key(|it| it.0), "{data:?}");
         }
-    }
-
-    #[test]
-    fn a_time_is_a_date_or_a_number() {
-        assert_eq!(instant("from", Some("1000")).unwrap(), Some(1_000));
-        let date = instant("from", Some("1970-01-01T00:00:01+00:00")).unwrap();
-        assert_eq!(date, Some(1_000));
-        assert_eq!(instant("from", None).unwrap(), None);
-        let refusal = instant("from", Some("yesterday")).unwrap_err().to_string();
-        assert!(refusal.starts_with("from: \"yesterday\" is neither a time"));
     }
 }

@@ -1,9 +1,12 @@
 //! Every route of the API, whom it is for, and what it takes and gives.
 
 use super::operation::{Operation, delete, get, post, put};
-use super::{audit, decisions, fleet, holds, objects, openapi, runs, series, status, tasks};
+use super::{
+    audit, backtest, decisions, fleet, holds, objects, openapi, runs, series, status, tasks,
+};
 use crate::models::Role;
 use crate::web::auth::Access;
+use crate::web::commands::StepVerb;
 
 const VIEWER: Access = Access::Needs(Role::Viewer);
 const OPERATOR: Access = Access::Needs(Role::Operator);
@@ -15,6 +18,8 @@ pub fn operations() -> Vec<Operation> {
     all.extend(watching());
     all.extend(holding());
     all.extend(running());
+    all.extend(deciding());
+    all.extend(rehearsing());
     all.extend(whole_fleet());
     all.extend(objects::operations());
     all
@@ -64,6 +69,15 @@ fn watching() -> Vec<Operation> {
             openapi::openapi,
         )
         .gives::<openapi::Description>(200),
+    ]
+}
+
+/// What if.
+fn rehearsing() -> Vec<Operation> {
+    vec![
+        post("/triggers/{name}/backtest", OPERATOR, "Replays recorded samples: when the trigger would have fired, and why not. Changes nothing.", backtest::run)
+            .takes::<backtest::Wanted>()
+            .gives::<backtest::Report>(200),
     ]
 }
 
@@ -117,6 +131,25 @@ fn running() -> Vec<Operation> {
             runs::one,
         )
         .gives::<runs::RunDetail>(200),
+    ]
+}
+
+/// What a person decides about a run.
+fn deciding() -> Vec<Operation> {
+    let step = |verb, path, summary| {
+        post(path, OPERATOR, summary, move |app, caller, path, body| {
+            runs::decide(verb, app, caller, path, body)
+        })
+        .takes::<runs::Reason>()
+        .gives::<runs::Run>(202)
+    };
+    vec![
+        post("/runs/{id}/cancellation", OPERATOR, "Cancels a run: what is running is stopped, nothing more begins, nothing is taken back.", runs::cancel)
+            .takes::<runs::Reason>()
+            .gives::<runs::Run>(202),
+        step(StepVerb::Retry, "/runs/{id}/steps/{step}/retry", "Begins a step anew whose effect failed or did not happen; needs a reason."),
+        step(StepVerb::Done, "/runs/{id}/steps/{step}/done", "Takes your word that a step's effect happened; needs a reason."),
+        step(StepVerb::Undo, "/runs/{id}/steps/{step}/undo", "Takes a step back; needs a reason."),
     ]
 }
 
