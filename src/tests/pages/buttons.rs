@@ -349,3 +349,71 @@ async fn the_theme_is_kept_by_the_browser_and_leads_back() {
         "{page:.200}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stuck_step_is_decided_about_with_a_reason_and_the_run_goes_on() {
+    let test = world().await;
+    let operator = test.login(Role::Operator).await;
+    let stuck = runs(&test)
+        .into_iter()
+        .find(|run| run.state == RunState::Stuck)
+        .unwrap();
+    let page = operator
+        .get(&format!("/runs/{}", stuck.id))
+        .await
+        .expect(200)
+        .body;
+    let action = page
+        .split("formaction=\"")
+        .filter_map(|rest| rest.split('"').next())
+        .find(|action| action.ends_with("/done"))
+        .unwrap()
+        .to_owned();
+    let silent = operator.post(&action, &[("reason", " ")]).await.expect(303);
+    let page = follow(&operator, &silent).await.expect(200).body;
+    assert!(page.contains("is required: say what you saw"), "{page}");
+    let done = operator
+        .post(&action, &[("reason", "the mail arrived")])
+        .await
+        .expect(303);
+    let page = follow(&operator, &done).await.expect(200).body;
+    assert!(page.contains("Your word is taken"), "{page}");
+    assert!(
+        page.contains("the mail arrived"),
+        "the journal says why: {page}"
+    );
+    assert!(!page.contains("This step needs a person"), "{page}");
+    let again = operator
+        .post(&action, &[("reason", "again")])
+        .await
+        .expect(303);
+    let page = follow(&operator, &again).await.expect(200).body;
+    assert!(page.contains("flash-bad"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_run_is_cancelled_and_says_by_whom() {
+    let test = world().await;
+    let operator = test.login(Role::Operator).await;
+    let queued = runs(&test)
+        .into_iter()
+        .find(|run| run.state == RunState::Queued)
+        .unwrap();
+    let path = format!("/runs/{}", queued.id);
+    let cancelled = operator
+        .post(&format!("{path}/cancellation"), &[("reason", "")])
+        .await
+        .expect(303);
+    let page = follow(&operator, &cancelled).await.expect(200).body;
+    assert!(
+        page.contains(&format!("Run {} is cancelled.", queued.id)),
+        "{page}"
+    );
+    assert!(!page.contains("Cancel the run"), "{page}");
+    let again = operator
+        .post(&format!("{path}/cancellation"), &[("reason", "")])
+        .await
+        .expect(303);
+    let page = follow(&operator, &again).await.expect(200).body;
+    assert!(page.contains("flash-bad"), "{page}");
+}

@@ -12,7 +12,7 @@ use crate::models::decision::Decision;
 use crate::models::hold::Hold;
 use crate::models::node::Node;
 use crate::models::run::Run;
-use crate::models::{HoldScope, NodeId, TriggerId};
+use crate::models::{NodeId, TriggerId};
 use crate::samples::SeriesState;
 use crate::web::error::Answer;
 use crate::web::pages::holds::HoldLine;
@@ -157,7 +157,7 @@ pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer
         let latest = latest.get(&trigger.id).and_then(Option::as_ref);
         TriggerLine::of(&visit, &inventory, trigger, latest)
     });
-    let holds = inventory.holds_on(HoldScope::Cluster, &cluster.name, &cluster.name);
+    let holds = inventory.holds_within(&cluster);
     visit.show(&ClusterPage {
         heads: heads(&inventory, &cluster),
         triggers: triggers.collect(),

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use askama::Template;
 
 use crate::models::run::Run;
-use crate::models::{ClusterId, Comparison, CounterId};
+use crate::models::{ClusterId, Comparison, CounterId, Role};
 use crate::samples::SeriesState;
 use crate::web::error::Answer;
 use crate::web::pages::inventory::{Inventory, Series};
 use crate::web::pages::lines::ClusterLine;
 use crate::web::pages::readings::{self, Reading};
 use crate::web::pages::runs::RunLine;
-use crate::web::pages::{Layout, Nav, Visit};
+use crate::web::pages::{Layout, Nav, Visit, example};
 use crate::web::view::{Spark, plural, relative};
 
 /// Clusters that are shown with their counters; the list of clusters has the others.
@@ -43,6 +43,8 @@ struct DashboardPage {
     layout: Layout,
     cards: Vec<Card>,
     runs: Vec<RunLine>,
+    /// Whether the example stands and the reader may remove it.
+    example: bool,
 }
 
 impl DashboardPage {
@@ -81,8 +83,10 @@ pub async fn show(visit: Visit) -> Answer {
         .await?;
     let lines: Vec<ClusterLine> = layout.now.clusters.iter().take(CARDS).cloned().collect();
     let cards = cards(&visit, &inventory, lines).await;
+    let stands = |line: &ClusterLine| line.name == example::CLUSTER;
     visit.show(&DashboardPage {
         cards,
+        example: visit.caller.may(Role::Admin) && layout.now.clusters.iter().any(stands),
         runs: runs.iter().map(|run| RunLine::of(run, now_ms)).collect(),
         layout,
     })

@@ -206,6 +206,20 @@ impl Inventory {
         self.holds.iter().filter(covers).collect()
     }
 
+    /// The active holds on a cluster, and on its triggers and nodes.
+    pub fn holds_within(&self, cluster: &Cluster) -> Vec<&Hold> {
+        let is_in = |hold: &&Hold| {
+            let named = |name: &str| hold.scope_name.as_deref() == Some(name);
+            match hold.scope {
+                HoldScope::Everything => true,
+                HoldScope::Cluster => named(&cluster.name),
+                HoldScope::Trigger => self.triggers_of(cluster.id).any(|it| named(&it.name)),
+                HoldScope::Node => self.nodes_of(cluster.id).any(|it| named(&it.name)),
+            }
+        };
+        self.holds.iter().filter(is_in).collect()
+    }
+
     /// Whether the node itself is held.
     pub fn is_held(&self, node: &Node) -> bool {
         self.holds.iter().any(|hold| {

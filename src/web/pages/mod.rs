@@ -9,6 +9,8 @@ pub mod cluster;
 pub mod counter;
 pub mod counters;
 pub mod dashboard;
+pub mod decide;
+pub mod example;
 pub mod graph;
 pub mod holds;
 pub mod inventory;

@@ -11,8 +11,9 @@ use crate::models::decision::Decision;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::StepRun;
-use crate::models::{OnFailure, Origin, RunId, RunState, StepRunId, StepState};
+use crate::models::{OnFailure, Origin, RunId, RunState, StepRunId};
 use crate::web::error::Answer;
+use crate::web::pages::decide::Choices;
 use crate::web::pages::runs::RunLine;
 use crate::web::pages::trigger::on;
 use crate::web::pages::{Layout, Nav, Visit};
@@ -36,9 +37,7 @@ struct StepLine {
     entries: Vec<EntryLine>,
     outputs: Vec<(String, String)>,
     undo: Option<&'static str>,
-    /// What a person can do about it when the run is stuck.
-    decide: bool,
-    can_undo: bool,
+    choices: Choices,
 }
 
 /// What came back from one host.
@@ -92,7 +91,10 @@ pub async fn show(visit: Visit, id: Path<i64>) -> Answer {
             ))
         })
         .await?;
-    let stuck = run.state == RunState::Stuck;
+    let choices: Vec<Choices> = steps
+        .iter()
+        .map(|step| Choices::of(&run, step, &steps, actions::undo(&step.kind).is_some()))
+        .collect();
     let names: BTreeMap<i32, String> = steps
         .iter()
         .map(|step| (step.position, step.name.clone()))
@@ -106,7 +108,8 @@ pub async fn show(visit: Visit, id: Path<i64>) -> Answer {
         },
         steps: steps
             .into_iter()
-            .map(|step| step_line(step, &names, stuck, visit.now_ms))
+            .zip(choices)
+            .map(|(step, choices)| step_line(step, &names, choices, visit.now_ms))
             .collect(),
         events: events.into_iter().map(event_line).collect(),
         started: run.started_ms.map(|at_ms| visit.moment(at_ms)),
@@ -137,7 +140,12 @@ fn event_line(event: RunEvent) -> EventLine {
     }
 }
 
-fn step_line(step: StepRun, names: &BTreeMap<i32, String>, stuck: bool, now_ms: i64) -> StepLine {
+fn step_line(
+    step: StepRun,
+    names: &BTreeMap<i32, String>,
+    choices: Choices,
+    now_ms: i64,
+) -> StepLine {
     let took = step.started_ms.map_or_else(String::new, |started_ms| {
         duration(
             step.finished_ms
@@ -158,12 +166,7 @@ fn step_line(step: StepRun, names: &BTreeMap<i32, String>, stuck: bool, now_ms: 
             .map(entry_line)
             .collect(),
         outputs: outputs(&step.outputs),
-        decide: stuck
-            && matches!(
-                step.state,
-                StepState::Started | StepState::Undoing | StepState::UndoFailed | StepState::Failed
-            ),
-        can_undo: stuck && undo.is_some(),
+        choices,
         timeout: duration(step.timeout_secs),
         id: step.id,
         position: step.position,

@@ -136,7 +136,8 @@ fn decided(decision: &Decision) -> Badge {
         gates.into_iter().find(|gate| !gate.passed)
     };
     match decision.outcome {
-        Outcome::Quiet if cooling(decision) => Status::Cooldown.badge(),
+        Outcome::Quiet if refused_by(decision, GateName::Hold) => Status::Paused.says("held"),
+        Outcome::Quiet if refused_by(decision, GateName::Cooldown) => Status::Cooldown.badge(),
         Outcome::Quiet => Status::Ok.badge(),
         Outcome::Pending => Status::Pending.badge(),
         Outcome::Fired => Status::Firing.badge(),
@@ -150,11 +151,9 @@ fn decided(decision: &Decision) -> Badge {
     }
 }
 
-fn cooling(decision: &Decision) -> bool {
+fn refused_by(decision: &Decision, name: GateName) -> bool {
     let gates = detail(decision).gates;
-    gates
-        .iter()
-        .any(|gate| gate.name == GateName::Cooldown && !gate.passed)
+    gates.iter().any(|gate| gate.name == name && !gate.passed)
 }
 
 /// Whether a gate would refuse the firing that is due.
@@ -298,7 +297,7 @@ mod tests {
         }
     }
 
-    fn refused_by(gate: &str) -> Decision {
+    fn refusal_of(gate: &str) -> Decision {
         let detail = format!(
             r#"{{"gates":[{{"name":"{gate}","passed":false,"reason":"no"}}],"inputs":[],"left_out":0,"nodes":{{"in_service":1,"held":0,"fresh":1,"qualifying":1}},"due_in_ms":null}}"#
         );
@@ -321,7 +320,7 @@ mod tests {
             ("open_run", "running"),
             ("bounds", "refused"),
         ] {
-            assert_eq!(word(Some(&refused_by(gate))), said, "{gate}");
+            assert_eq!(word(Some(&refusal_of(gate))), said, "{gate}");
         }
     }
 
@@ -349,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_pending_decision_tells_when_it_is_due() {
-        let mut pending = refused_by("hold");
+        let mut pending = refusal_of("hold");
         pending.detail = pending.detail.replace("null", "120000");
         assert_eq!(due_ms(&pending), Some(NOW + 2 * MINUTE));
         assert_eq!(due_ms(&decision(Outcome::Pending, "not json")), None);
