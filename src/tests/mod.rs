@@ -12,6 +12,7 @@ mod fleet;
 mod migrations;
 mod models;
 mod pages;
+mod real;
 mod runs;
 mod samples;
 mod ssh;

@@ -4,6 +4,7 @@ pub mod app;
 pub mod http;
 pub mod ports;
 pub mod postgres;
+pub mod process;
 pub mod redis;
 pub mod smtp;
 pub mod source;
