@@ -54,7 +54,7 @@ pub(super) enum Command {
     Token(Token),
     /// Write a backup of the data folder
     Backup {
-        /// Folder for the backup [default: <data>/backups]
+        /// Folder for the backup [default: backups in the data folder]
         #[arg(long)]
         to: Option<PathBuf>,
     },

@@ -47,7 +47,7 @@ pub fn plan(
 /// Call it in a write transaction: after an error nothing of it may stay.
 ///
 /// # Errors
-/// As [`plan`].
+/// As [`plan()`].
 pub fn apply(
     conn: &mut Connection,
     context: &Context,
@@ -71,7 +71,7 @@ pub fn apply(
 /// Call it in a write transaction: after an error nothing of it may stay.
 ///
 /// # Errors
-/// As [`plan`].
+/// As [`plan()`].
 pub fn apply_text(
     conn: &mut Connection,
     context: &Context,

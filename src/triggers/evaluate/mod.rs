@@ -1,4 +1,4 @@
-//! The impure part, alone: what was read moves the breaches ([`observe`]), and at every tick each trigger is decided, written
+//! The impure part, alone: what was read moves the breaches ([`observe()`]), and at every tick each trigger is decided, written
 //! down and, if it fires, given its run ([`evaluate_all`]).
 //!
 //! ```text
