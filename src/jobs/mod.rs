@@ -10,8 +10,7 @@ mod run;
 pub mod schedule;
 pub mod supervise;
 
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
+use tokio::task::JoinSet;
 
 use crate::app::App;
 use schedule::{PRUNE, Role, SWEEP, TICK};
@@ -19,22 +18,32 @@ use supervise::Stop;
 
 /// Runs the workers of these roles until `stop` is given and what they have begun is done.
 pub async fn work(app: App, roles: Vec<Role>, stop: Stop) {
-    let mut workers: Vec<BoxFuture<'static, ()>> = Vec::new();
-    workers.push(heartbeat::beat(app.clone(), roles.clone(), stop.clone()).boxed());
+    // A task each: apalis asks its storage whenever it is polled, so that two workers in one task would wake each other without end.
+    let mut workers = JoinSet::new();
+    workers.spawn(heartbeat::beat(app.clone(), roles.clone(), stop.clone()));
     if roles.contains(&Role::Collect) {
         let decides = roles.contains(&Role::Evaluate);
         let tick = move |app, tick_ms| collect::tick(app, tick_ms, decides);
-        workers.push(periodic::every(app.clone(), TICK, stop.clone(), tick).boxed());
+        workers.spawn(periodic::every(app.clone(), TICK, stop.clone(), tick));
     }
     if roles.contains(&Role::Evaluate) {
-        workers.push(evaluate::serve_queue(app.clone(), stop.clone()).boxed());
-        workers.push(periodic::every(app.clone(), PRUNE, stop.clone(), prune::prune).boxed());
+        workers.spawn(evaluate::serve_queue(app.clone(), stop.clone()));
+        workers.spawn(periodic::every(
+            app.clone(),
+            PRUNE,
+            stop.clone(),
+            prune::prune,
+        ));
     }
     if roles.contains(&Role::Run) {
         let runner = run::Runner::new(&app, &stop);
-        workers.push(run::serve_queue(app.clone(), runner.clone(), stop.clone()).boxed());
+        workers.spawn(run::serve_queue(app.clone(), runner.clone(), stop.clone()));
         let sweep = move |app, _tick| run::sweep(app, runner.clone());
-        workers.push(periodic::every(app.clone(), SWEEP, stop.clone(), sweep).boxed());
+        workers.spawn(periodic::every(app.clone(), SWEEP, stop.clone(), sweep));
     }
-    join_all(workers).await;
+    while let Some(ended) = workers.join_next().await {
+        if let Err(cause) = ended {
+            tracing::error!(%cause, "a worker broke; restart Headroom and report this");
+        }
+    }
 }
