@@ -36,14 +36,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(what, seconds, ask):
+def wait_for(what, seconds, ask, pause_s=0.05):
     """Asks until the answer is true; fails loudly when it never is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         answer = ask()
         if answer:
             return answer
-        time.sleep(0.05)
+        time.sleep(pause_s)
     raise SystemExit(f"waited {seconds} s in vain for {what}")
 
 
