@@ -41,13 +41,13 @@ impl Keeping {
     pub(super) fn from_source(source: &mut Source) -> Self {
         let url = source.text("redis_url");
         if url.as_deref().is_some_and(|url| {
-            !["redis://", "rediss://", "unix://"]
+            !["redis://", "unix://"]
                 .iter()
                 .any(|scheme| url.starts_with(scheme))
         }) {
             source.fault(
                 "redis_url",
-                "must start with redis://, rediss:// or unix://",
+                "must start with redis:// or unix://; TLS to Redis is not in this version",
             );
         }
         Self {
