@@ -1,5 +1,6 @@
 //! Thin wires to the outside: the only way out.
 
+mod backoff;
 pub mod command;
 mod output;
 pub mod ssh;

@@ -8,8 +8,8 @@ use ssh2::Channel;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
+use crate::clients::backoff::Backoff;
 use crate::clients::output::Exit;
-use crate::clients::ssh::backoff::Backoff;
 use crate::clients::ssh::connection::{Connection, label};
 use crate::clients::ssh::talk::{self, Listener};
 use crate::clients::ssh::trust::{HostKey, HostKeys, Record, Trust};

@@ -3,7 +3,6 @@
 //! The seam: callers see [`Ssh`], [`Host`] and [`Request`], never a connection. Behind it, two event threads own every session; sessions are
 //! non-blocking, so a host that hangs costs a timer and never a thread.
 
-mod backoff;
 mod connection;
 mod engine;
 mod known_hosts;

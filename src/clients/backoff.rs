@@ -1,10 +1,10 @@
-//! When a node that cannot be reached is tried again.
+//! When what cannot be reached is tried again.
 
 use std::time::{Duration, Instant};
 
 /// Doubling pauses after failures in a row, each shortened at random so that nodes that failed together do not come back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(in crate::clients) struct Backoff {
     first: Duration,
     longest: Duration,
     failures: u32,
@@ -13,7 +13,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, longest: Duration) -> Self {
+    pub(in crate::clients) fn new(first: Duration, longest: Duration) -> Self {
         Self {
             first,
             longest,
@@ -24,7 +24,7 @@ impl Backoff {
     }
 
     /// Notes a failure; `jitter` is random in 0..1 and shortens the pause by up to half.
-    pub(super) fn failed(&mut self, now: Instant, jitter: f64, why: String) {
+    pub(in crate::clients) fn failed(&mut self, now: Instant, jitter: f64, why: String) {
         let doubled = 2_u32.checked_pow(self.failures).unwrap_or(u32::MAX);
         let pause = self.first.saturating_mul(doubled).min(self.longest);
         self.failures = self.failures.saturating_add(1);
@@ -32,12 +32,12 @@ impl Backoff {
         self.why = why;
     }
 
-    pub(super) fn succeeded(&mut self) {
+    pub(in crate::clients) fn succeeded(&mut self) {
         *self = Self::new(self.first, self.longest);
     }
 
     /// Why nothing is tried now, if so.
-    pub(super) fn refusal(&self, now: Instant) -> Option<String> {
+    pub(in crate::clients) fn refusal(&self, now: Instant) -> Option<String> {
         let wait = self.until?.checked_duration_since(now)?;
         (!wait.is_zero()).then(|| {
             let (failures, secs) = (self.failures, wait.as_secs() + 1);
@@ -51,7 +51,7 @@ impl Backoff {
     }
 
     /// Whether the last attempt failed.
-    pub(super) fn failing(&self) -> bool {
+    pub(in crate::clients) fn failing(&self) -> bool {
         self.failures > 0
     }
 }
