@@ -169,8 +169,9 @@ impl App {
 
     /// Whether what the process depends on answers, part by part.
     pub async fn health(&self) -> Vec<(&'static str, Result<()>)> {
-        let (database, store) = tokio::join!(self.db.ping(), self.store.ping());
-        vec![("database", database), ("store", store)]
+        let (database, store, queue) =
+            tokio::join!(self.db.ping(), self.store.ping(), self.queue.ping());
+        vec![("database", database), ("store", store), ("queue", queue)]
     }
 }
 

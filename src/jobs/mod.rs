@@ -3,6 +3,7 @@
 mod collect;
 mod evaluate;
 mod heartbeat;
+mod keep;
 mod periodic;
 mod prune;
 pub mod queue;
@@ -10,6 +11,7 @@ mod run;
 pub mod schedule;
 pub mod supervise;
 
+pub use prune::forget_deleted;
 use tokio::task::JoinSet;
 
 use crate::app::App;

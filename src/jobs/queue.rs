@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apalis::prelude::{BackendExt as _, Data, Strategy, TaskSink as _, WorkerBuilder, WorkerError};
-use apalis_core::backend::Vacuum as _;
+use apalis_core::backend::{ListWorkers as _, Vacuum as _};
 use apalis_redis::RedisStorage;
 use apalis_sqlite::SqliteStorage;
 use futures::channel::mpsc::{Receiver, Sender, channel};
@@ -178,6 +178,32 @@ impl Queue {
         }
     }
 
+    /// Whether the storage answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<()> {
+        let failed = |cause: &dyn std::fmt::Display| Error::Upstream {
+            what: format!("the queue does not answer: {cause}"),
+            retryable: true,
+        };
+        match self.storage.clone() {
+            // The smallest question that reads the file.
+            Storage::Sqlite(storage) => storage
+                .list_workers()
+                .await
+                .map(drop)
+                .map_err(|cause| failed(&cause)),
+            Storage::Redis(mut storage) => {
+                let ping = redis::cmd("PING");
+                tokio::time::timeout(REDIS_TIMEOUT, ping.exec_async(storage.get_connection()))
+                    .await
+                    .map_err(|_| failed(&"Redis was silent for 5 s"))?
+                    .map_err(|cause| failed(&cause))
+            }
+        }
+    }
+
     /// Drops messages that were delivered.
     ///
     /// # Errors
@@ -266,5 +292,6 @@ mod tests {
         worker.await.unwrap().unwrap();
         assert!(receiver.recv().await.is_none(), "no message came twice");
         queue.prune().await.unwrap();
+        queue.ping().await.unwrap();
     }
 }

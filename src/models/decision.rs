@@ -195,6 +195,32 @@ impl Decision {
         Ok(())
     }
 
+    /// Forgets the oldest stretches of every trigger that has more than `keep`, but those that started a run; how many.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn trim(conn: &mut Connection, keep: i64) -> Result<usize> {
+        let triggers: Vec<TriggerId> = triggers::table.select(triggers::id).load(conn)?;
+        let mut gone = 0;
+        for trigger in triggers {
+            let oldest: Option<DecisionId> = decisions::table
+                .filter(decisions::trigger_id.eq(trigger))
+                .order(decisions::id.desc())
+                .select(decisions::id)
+                .offset(keep)
+                .first(conn)
+                .optional()?;
+            if let Some(oldest) = oldest {
+                let surplus = decisions::table
+                    .filter(decisions::trigger_id.eq(trigger))
+                    .filter(decisions::id.le(oldest))
+                    .filter(decisions::run_id.is_null());
+                gone += diesel::delete(surplus).execute(conn)?;
+            }
+        }
+        Ok(gone)
+    }
+
     /// Forgets stretches that ended before `before_ms`; how many.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ pub mod ec2_profile;
 pub mod hold;
 pub mod host_key;
 pub mod jvm_profile;
+pub mod living;
 pub mod node;
 pub mod run;
 pub mod run_event;

@@ -187,6 +187,18 @@ impl Store {
         }
     }
 
+    /// Some of the series that are kept, and where the next call goes on: begins at 0, is over when it says 0. A series that is there all
+    /// the while is listed at least once.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn list(&self, cursor: u64) -> Result<(Vec<SeriesKey>, u64)> {
+        match self {
+            Self::Embedded(store) => store.list(cursor).await,
+            Self::Redis(store) => store.list(cursor).await,
+        }
+    }
+
     /// Forgets series altogether.
     ///
     /// # Errors

@@ -97,6 +97,11 @@ impl Embedded {
             .await
     }
 
+    /// See [`super::Store::list`].
+    pub(super) async fn list(&self, cursor: u64) -> Result<(Vec<SeriesKey>, u64)> {
+        self.with_reader(move |conn| read::list(conn, cursor)).await
+    }
+
     /// See [`super::Store::forget`].
     pub(super) async fn forget(&self, keys: &[SeriesKey]) -> Result<()> {
         let keys = keys.to_vec();

@@ -12,6 +12,8 @@ use crate::samples::{Breach, ReadingFault, Sample, SeriesKey, SeriesState};
 
 /// From how many series on it is quicker to read them all than to look each one up: it is nearly all of them then.
 const MANY: usize = 5_000;
+/// Series listed at once.
+const LISTED: i64 = 1_000;
 
 #[derive(Queryable)]
 struct SeriesRow {
@@ -151,6 +153,22 @@ fn first_of_series(
         }
     }
     Ok(None)
+}
+
+/// See [`crate::samples::Store::list`]. The cursor is the id of the last series listed.
+pub(super) fn list(conn: &mut SqliteConnection, cursor: u64) -> Result<(Vec<SeriesKey>, u64)> {
+    let rows: Vec<(i64, String)> = series::table
+        .filter(series::id.gt(i64::try_from(cursor).unwrap_or(i64::MAX)))
+        .order(series::id)
+        .limit(LISTED)
+        .select((series::id, series::key))
+        .load(conn)?;
+    let next = match rows.last() {
+        Some((id, _)) if rows.len() as i64 == LISTED => u64::try_from(*id).unwrap_or(0),
+        _ => 0,
+    };
+    let keys = rows.into_iter().filter_map(|(_, key)| key.parse().ok());
+    Ok((keys.collect(), next))
 }
 
 /// See [`crate::samples::Store::ping`].

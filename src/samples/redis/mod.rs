@@ -191,14 +191,10 @@ impl Redis {
     /// See [`super::Store::prune`].
     pub(super) async fn prune(&self, before_ms: i64) -> Result<()> {
         let slot = Place::of(before_ms).slot;
-        let pattern = format!("{}*:state", script::literal(&self.shared.prefix));
-        let mut cursor = 0_u64;
+        let mut cursor = 0;
         loop {
-            let mut scan = pipe();
-            scan.cmd("SCAN").arg(cursor).arg("MATCH").arg(&pattern);
-            scan.arg("COUNT").arg(1_000);
-            let ((next, keys),): ((u64, Vec<String>),) = self.call("list series in", &scan).await?;
-            self.prune_series(&keys, slot).await?;
+            let (series, next) = self.list(cursor).await?;
+            self.prune_series(&series, slot).await?;
             if next == 0 {
                 return Ok(());
             }
@@ -206,21 +202,29 @@ impl Redis {
         }
     }
 
-    async fn prune_series(&self, state_keys: &[String], slot: i64) -> Result<()> {
+    async fn prune_series(&self, series: &[SeriesKey], slot: i64) -> Result<()> {
         let script = &self.shared.scripts.prune;
-        let mut pipeline = script.pipeline(state_keys.len());
-        for key in state_keys {
-            // Only what parses is ours; another program may well have keys under the prefix.
-            let series = key
-                .strip_prefix(&self.shared.prefix)
-                .and_then(|key| key.strip_suffix(":state"))
-                .filter(|series| series.parse::<SeriesKey>().is_ok());
-            if let Some(series) = series {
-                script.add(&mut pipeline, &self.keys_of(series));
-                pipeline.arg(slot).arg(chunk::start_ms(slot)).ignore();
-            }
+        let mut pipeline = script.pipeline(series.len());
+        for key in series {
+            script.add(&mut pipeline, &self.keys_of(&key.to_string()));
+            pipeline.arg(slot).arg(chunk::start_ms(slot)).ignore();
         }
         self.call("prune samples in", &pipeline).await
+    }
+
+    /// See [`super::Store::list`].
+    pub(super) async fn list(&self, cursor: u64) -> Result<(Vec<SeriesKey>, u64)> {
+        let pattern = format!("{}*:state", script::literal(&self.shared.prefix));
+        let mut scan = pipe();
+        scan.cmd("SCAN").arg(cursor).arg("MATCH").arg(&pattern);
+        scan.arg("COUNT").arg(1_000);
+        let ((next, keys),): ((u64, Vec<String>),) = self.call("list series in", &scan).await?;
+        // Only what parses is ours; another program may well have keys under the prefix.
+        let series = keys.iter().filter_map(|key| {
+            let key = key.strip_prefix(&self.shared.prefix)?;
+            key.strip_suffix(":state")?.parse().ok()
+        });
+        Ok((series.collect(), next))
     }
 
     /// See [`super::Store::forget`].

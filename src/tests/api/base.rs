@@ -111,7 +111,7 @@ async fn it_is_alive_and_ready() {
     let alive = test.anonymous().get("/healthz").await.expect(200);
     assert_eq!(alive.body, "alive\n");
     let ready = test.anonymous().get("/readyz").await.expect(200);
-    assert!(ready.body.contains("database: ok\n"), "{}", ready.body);
+    assert_eq!(ready.body, "database: ok\nstore: ok\nqueue: ok\n");
 }
 
 #[tokio::test]

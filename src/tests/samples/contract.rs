@@ -33,6 +33,7 @@ macro_rules! contract {
             the_first_sample_after_a_time_is_strictly_after_it
             pruning_forgets_old_quarters_and_dead_series_alone
             a_forgotten_series_begins_anew
+            every_series_is_listed
             nothing_asked_is_nothing_done
             ten_thousand_series_fit_one_batch
             a_clock_that_went_back_is_followed_and_the_samples_stay_in_order
@@ -341,6 +342,29 @@ pub async fn a_forgotten_series_begins_anew(backend: &impl Backend) {
     store.write(&[write]).await.unwrap();
     assert_eq!(state(&store, key(1)).await.unwrap().last, None);
     assert_eq!(all(&store, key(1)).await, []);
+}
+
+pub async fn every_series_is_listed(backend: &impl Backend) {
+    let store = backend.open();
+    let listed = async || {
+        let (mut keys, mut cursor) = (std::collections::BTreeSet::new(), 0);
+        loop {
+            let (some, next) = store.list(cursor).await.unwrap();
+            keys.extend(some);
+            cursor = next;
+            if cursor == 0 {
+                return keys;
+            }
+        }
+    };
+    assert_eq!(listed().await.len(), 0);
+    let batch: Vec<_> = (0..2_500)
+        .map(|node| value(key(node), DAY_MS, 1.0))
+        .collect();
+    store.write(&batch).await.unwrap();
+    store.forget(&[key(1)]).await.unwrap();
+    let expected = (0..2_500).filter(|node| *node != 1).map(key);
+    assert_eq!(listed().await, expected.collect());
 }
 
 pub async fn nothing_asked_is_nothing_done(backend: &impl Backend) {

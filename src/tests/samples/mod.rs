@@ -4,6 +4,7 @@ mod contract;
 mod embedded;
 mod model;
 mod redis;
+mod tidy;
 
 use headroom::models::{CounterId, NodeId};
 use headroom::samples::{Breach, Sample, SeriesKey, Write};

@@ -5,4 +5,4 @@ mod firing;
 mod ledger;
 mod observing;
 mod records;
-mod site;
+pub mod site;

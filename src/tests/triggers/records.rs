@@ -13,6 +13,7 @@ on_both! {
     decisions_come_in_pages_newest_first
     the_latest_decision_of_every_trigger_is_found
     old_decisions_are_pruned_by_their_last_tick
+    a_trigger_that_flaps_keeps_its_newest_stretches_and_those_with_a_run
     of_two_firings_one_wins
     a_hold_is_refused_with_every_fault
     a_hold_ends_by_itself_or_by_hand_and_once_only
@@ -94,6 +95,36 @@ async fn old_decisions_are_pruned_by_their_last_tick(site: Site) {
         assert_eq!(left[0].reason, "minute 9");
         Ok(())
     });
+}
+
+async fn a_trigger_that_flaps_keeps_its_newest_stretches_and_those_with_a_run(site: Site) {
+    let calm = "  - { name: calm, cluster: web, steps: [{ action: tell, target: none }] }\n";
+    site.bench
+        .apply(&format!("{WEB}{calm}").replace("timing: 5m", "timing: 0"));
+    let flapping = ["0X", "00"].repeat(4);
+    site.ticks(0, &flapping).await;
+    site.end_runs();
+    site.ticks(8, &flapping).await;
+    let before = site.told("web-hot");
+    assert_eq!(before.len(), 16, "{before:?}");
+    let fired = before
+        .iter()
+        .filter(|told| told.starts_with("fired"))
+        .count();
+    assert_eq!(fired, 2);
+    assert_eq!(site.conn(|conn| Decision::trim(conn, 3)), 16 - 3 - fired);
+    let mut expected: Vec<_> = before
+        .iter()
+        .filter(|told| told.starts_with("fired"))
+        .collect();
+    expected.extend(&before[13..]);
+    assert_eq!(site.told("web-hot").iter().collect::<Vec<_>>(), expected);
+    assert_eq!(site.conn(|conn| Decision::trim(conn, 3)), 0);
+    assert_eq!(
+        site.told("calm").len(),
+        1,
+        "a calm trigger keeps its one stretch"
+    );
 }
 
 async fn of_two_firings_one_wins(site: Site) {
