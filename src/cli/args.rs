@@ -52,6 +52,9 @@ pub(super) enum Command {
     /// Keys to the API
     #[command(subcommand)]
     Token(Token),
+    /// The master key and what it encrypts
+    #[command(subcommand)]
+    Vault(Vault),
     /// Write a backup of the data folder
     Backup {
         /// Folder for the backup [default: backups in the data folder]
@@ -239,6 +242,12 @@ pub(super) enum User {
         /// The login name
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Vault {
+    /// Add a master key and encrypt every stored secret anew with it; the old keys' lines may be removed afterwards
+    Rotate,
 }
 
 #[derive(Debug, Subcommand)]

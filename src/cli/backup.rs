@@ -3,8 +3,8 @@
 //! SQLite files are copied by SQLite itself (`VACUUM INTO`), so a running Headroom is backed up consistently. A PostgreSQL
 //! database and Redis are backed up with their own tools; the message says so.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -49,7 +49,10 @@ fn write(app: &App, folder: &Path) -> Result<(PathBuf, Vec<&'static str>)> {
     let name = format!("headroom-{}.tar.gz", Utc::now().format("%Y%m%d-%H%M%S"));
     let (path, unfinished) = (folder.join(&name), folder.join(format!(".{name}.part")));
     let staging = folder.join(format!(".{name}.d"));
-    std::fs::create_dir(&staging).map_err(failed)?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&staging)
+        .map_err(failed)?;
     let outcome = collect(app, &staging)
         .and_then(|notes| pack(&staging, &unfinished).map_err(failed).map(|()| notes));
     std::fs::remove_dir_all(&staging).map_err(failed)?;

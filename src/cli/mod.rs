@@ -49,32 +49,31 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn dispatch(config: Config, command: Command) -> anyhow::Result<ExitCode> {
+    // Opened where it is awaited: three commands work without, since they open it themselves or put it in place.
+    let app = App::open(config.clone());
     match command {
-        Command::Serve(args) => return serve::serve(config, args).await,
-        Command::Doctor => return doctor::doctor(config).await,
-        Command::Restore { file, force } => return backup::restore(&config, &file, force),
-        _ => {}
-    }
-    let app = App::open(config).await?;
-    match command {
-        Command::Apply(args) => definitions::apply(&app, args).await,
-        Command::Export => definitions::export(&app).await,
-        Command::Sample(args) => definitions::sample(&app, args).await,
-        Command::Backtest(args) => show::backtest(&app, args).await,
-        Command::Run(what) => runs::run(&app, what).await,
-        Command::Runs(args) => show::runs(&app, args).await,
-        Command::Decisions(args) => show::decisions(&app, args).await,
-        Command::Status { json } => show::status(&app, json).await,
-        Command::Hold(what) => hold::hold(&app, what).await,
-        Command::User(what) => people::user(&app, what).await,
-        Command::Token(what) => people::token(&app, what).await,
-        Command::Backup { to } => backup::backup(&app, to).await,
+        Command::Serve(args) => serve::serve(config, args).await,
+        Command::Doctor => doctor::doctor(config).await,
+        Command::Restore { file, force } => backup::restore(&config, &file, force),
+        Command::Apply(args) => definitions::apply(&app.await?, args).await,
+        Command::Export => definitions::export(&app.await?).await,
+        Command::Sample(args) => definitions::sample(&app.await?, args).await,
+        Command::Backtest(args) => show::backtest(&app.await?, args).await,
+        Command::Run(what) => runs::run(&app.await?, what).await,
+        Command::Runs(args) => show::runs(&app.await?, args).await,
+        Command::Decisions(args) => show::decisions(&app.await?, args).await,
+        Command::Status { json } => show::status(&app.await?, json).await,
+        Command::Hold(what) => hold::hold(&app.await?, what).await,
+        Command::User(what) => people::user(&app.await?, what).await,
+        Command::Token(what) => people::token(&app.await?, what).await,
+        Command::Vault(what) => people::vault(&app.await?, &what).await,
+        Command::Backup { to } => backup::backup(&app.await?, to).await,
         Command::Migrate => {
-            // Opening the database has migrated it.
+            // Opening the database migrates it.
+            app.await?;
             println!("the database is up to date");
             Ok(ExitCode::SUCCESS)
         }
-        Command::Doctor | Command::Restore { .. } | Command::Serve(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `headroom user` and `headroom token`: who may log in, and with what key scripts come.
+//! `headroom user`, `headroom token` and `headroom vault`: who may log in, with what key scripts come, and the key to all secrets.
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use chrono::Utc;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::args::{Token, User};
+use super::args::{Token, User, Vault};
 use crate::app::App;
 use crate::config::parse_duration;
 use crate::error::{Error, Result};
@@ -113,6 +113,29 @@ pub(super) async fn token(app: &App, what: Token) -> anyhow::Result<ExitCode> {
         .await?;
     // The one time that it is shown: only its hash is kept.
     println!("{}", secret.expose_secret());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The new key is in the file before anything is encrypted with it: a crash in between leaves an unused key, never an unreadable secret.
+pub(super) async fn vault(app: &App, what: &Vault) -> anyhow::Result<ExitCode> {
+    let Vault::Rotate = what;
+    app.vault.add_key()?;
+    let vault = app.vault.clone();
+    let now_ms = to_ms(Utc::now());
+    let moved = app
+        .db
+        .write(move |conn| {
+            let moved = vault.rotate(conn, now_ms)?;
+            let after = serde_json::json!({ "secrets": moved }).to_string();
+            note(conn, "rotate", "master key".into(), Some(after), now_ms)?;
+            Ok(moved)
+        })
+        .await?;
+    println!(
+        "{moved} secrets are encrypted with a new key, the last line of {}. Copy the file to every process and to where its copy is kept; \
+         backups made until now still need the older lines.",
+        app.vault.path().display()
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::models::audit::AuditEvent;
 use crate::models::uses::{self, Use};
 
+/// Name of the example's cluster; where it stands, the dashboard offers to remove the example.
+pub const EXAMPLE_CLUSTER: &str = "this-machine";
+
 const EXAMPLE: &str = include_str!("example.yaml");
 
 /// The example as a fleet file.
@@ -113,5 +116,5 @@ pub fn remove_example(conn: &mut Connection, context: &Context) -> Result<()> {
 
 /// The audit's word for the example's cluster: once it is there, an empty database was emptied by a person.
 fn marker() -> String {
-    format!("{} this-machine", Kind::Cluster)
+    format!("{} {EXAMPLE_CLUSTER}", Kind::Cluster)
 }

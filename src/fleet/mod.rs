@@ -32,7 +32,9 @@ pub use definitions::{
     Source, SshProfile, Step, Trigger, WaitFor,
 };
 pub use diff::{Change, Diff, FieldChange, Verb};
-pub use example::{example, example_text, has_example, remove_example, seed_example};
+pub use example::{
+    EXAMPLE_CLUSTER, example, example_text, has_example, remove_example, seed_example,
+};
 pub use file::FleetFile;
 pub use kind::Kind;
 

@@ -50,6 +50,11 @@ impl Vault {
         })
     }
 
+    /// Where the keys are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Keeps a secret under a name, in place of what the name held.
     ///
     /// # Errors

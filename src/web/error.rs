@@ -3,6 +3,7 @@
 //! A handler returns [`Failure`]; [`render`] knows the path and dresses it, and everything actix answers by itself, in the same clothes.
 
 use std::fmt;
+use std::io;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -233,6 +234,10 @@ impl From<PayloadError> for Failure {
     fn from(error: PayloadError) -> Self {
         match error {
             PayloadError::Overflow => Self::too_large(),
+            PayloadError::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "The request body did not arrive in time; nothing was changed.",
+            ),
             other => Self::bad_request(format!("The body could not be read: {other}")),
         }
     }

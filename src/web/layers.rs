@@ -1,10 +1,12 @@
 //! What every request passes: the log, the security headers, the limit on bodies.
 
-use std::time::Instant;
+use std::io;
+use std::time::{Duration, Instant};
 
 use actix_web::HttpMessage as _;
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -17,6 +19,8 @@ use crate::web::peer::Peer;
 
 /// The most that is read of a body: a fleet file of 10 000 nodes is about 1.5 MB.
 pub const MAX_BODY: usize = 4 * 1024 * 1024;
+/// A body must have come by then: a client that sends a byte a second holds a connection no longer.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of a refused body is read away, so that the client gets to read the answer instead of a reset connection.
 const MAX_DISCARDED: usize = 64 * 1024 * 1024;
 
@@ -78,7 +82,8 @@ pub async fn log(
     Ok(answer)
 }
 
-/// Refuses a body that announces itself as too large, before anything else looks at it. Extractors stop at the same limit when nothing is announced.
+/// Refuses a body that announces itself as too large, before anything else looks at it, and one that does not come to its end in time.
+/// Extractors stop at the same size when nothing is announced.
 ///
 /// # Errors
 /// What the inner services could not turn into an answer.
@@ -92,13 +97,15 @@ pub async fn limit_body(
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<u64>().ok())
         .unwrap_or(0);
+    let body = in_time(req.take_payload());
     if announced <= MAX_BODY as u64 {
+        req.set_payload(body);
         return next
             .call(req)
             .await
             .map(ServiceResponse::map_into_boxed_body);
     }
-    let mut body = req.take_payload();
+    let mut body = body;
     let mut discarded = 0;
     while discarded < MAX_DISCARDED
         && let Some(Ok(chunk)) = body.next().await
@@ -106,4 +113,49 @@ pub async fn limit_body(
         discarded += chunk.len();
     }
     Ok(req.error_response(Failure::too_large()))
+}
+
+fn in_time(body: Payload) -> Payload {
+    if matches!(body, Payload::None) {
+        return body;
+    }
+    let deadline = tokio::time::Instant::now() + BODY_TIMEOUT;
+    let timed = futures::stream::unfold(body, move |mut body| async move {
+        match tokio::time::timeout_at(deadline, body.next()).await {
+            Ok(chunk) => chunk.map(|chunk| (chunk, body)),
+            Err(_) => Some((
+                Err(PayloadError::Io(io::ErrorKind::TimedOut.into())),
+                Payload::None,
+            )),
+        }
+    });
+    Payload::Stream {
+        payload: Box::pin(timed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::web::Bytes;
+    use futures::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_cut_off_and_what_came_is_kept() {
+        let begun = stream::iter([Ok(Bytes::from_static(b"half"))]);
+        let slow: std::pin::Pin<Box<dyn futures::Stream<Item = _>>> =
+            Box::pin(begun.chain(stream::pending()));
+        let began = tokio::time::Instant::now();
+        let mut body = in_time(Payload::Stream { payload: slow });
+
+        assert_eq!(body.next().await.unwrap().unwrap(), "half");
+        let cut = body.next().await.unwrap().unwrap_err();
+        assert!(
+            matches!(&cut, PayloadError::Io(cause) if cause.kind() == io::ErrorKind::TimedOut),
+            "{cut:?}"
+        );
+        assert_eq!(began.elapsed(), BODY_TIMEOUT);
+        assert!(body.next().await.is_none());
+    }
 }

@@ -9,5 +9,6 @@ mod login;
 mod objects;
 mod openapi;
 mod runs;
+mod tls;
 mod watching;
 mod world;

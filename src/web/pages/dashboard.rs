@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 
+use crate::fleet::EXAMPLE_CLUSTER;
 use crate::models::run::Run;
 use crate::models::{ClusterId, Comparison, CounterId, Role};
 use crate::samples::SeriesState;
@@ -12,7 +13,7 @@ use crate::web::pages::inventory::{Inventory, Series};
 use crate::web::pages::lines::ClusterLine;
 use crate::web::pages::readings::{self, Reading};
 use crate::web::pages::runs::RunLine;
-use crate::web::pages::{Layout, Nav, Visit, example};
+use crate::web::pages::{Layout, Nav, Visit};
 use crate::web::view::{Spark, plural, relative};
 
 /// Clusters that are shown with their counters; the list of clusters has the others.
@@ -83,7 +84,7 @@ pub async fn show(visit: Visit) -> Answer {
         .await?;
     let lines: Vec<ClusterLine> = layout.now.clusters.iter().take(CARDS).cloned().collect();
     let cards = cards(&visit, &inventory, lines).await;
-    let stands = |line: &ClusterLine| line.name == example::CLUSTER;
+    let stands = |line: &ClusterLine| line.name == EXAMPLE_CLUSTER;
     visit.show(&DashboardPage {
         cards,
         example: visit.caller.may(Role::Admin) && layout.now.clusters.iter().any(stands),

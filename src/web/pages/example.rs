@@ -5,9 +5,6 @@ use crate::web::commands;
 use crate::web::error::Answer;
 use crate::web::pages::Visit;
 
-/// Name of the example's cluster; where it stands, the dashboard offers to remove it.
-pub const CLUSTER: &str = "this-machine";
-
 /// `POST /example/removal`.
 ///
 /// # Errors
