@@ -72,6 +72,22 @@ class Process:
             raise SystemExit(f"{self.child.args[0]} ended with {self.child.returncode}:\n{tail}")
         return True
 
+    def kill_all(self):
+        """The process and all its descendants, with -9."""
+        pids = [self.child.pid]
+        for pid in pids:
+            try:
+                for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                    pids += [int(child) for child in task.read_text().split()]
+            except FileNotFoundError:
+                pass
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.child.wait()
+
     def stop(self):
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
@@ -114,6 +130,17 @@ class Fleet:
         config = self.folder / f"sshd_config.{begin}"
         config.write_text(SSHD_CONFIG.format(port=self.port, listen="\n".join(listen), folder=self.folder))
         return Process(["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], self.folder / f"sshd.{begin}.log")
+
+    def vanish(self, indexes):
+        """Kills these servers with every session of theirs, as a rack that loses its power; says how many nodes that were."""
+        for index in indexes:
+            self.servers[index].kill_all()
+        return len(self.hosts[: ADDRESSES_PER_SERVER * len(indexes)])
+
+    def return_(self, indexes):
+        """Starts them again."""
+        for index in indexes:
+            self.servers[index] = self._serve(index * ADDRESSES_PER_SERVER)
 
     def _answers(self, host):
         try:

@@ -35,8 +35,8 @@ PEERS = {
 OURS = "headroom: read, keep, breach, decide"
 
 
-def fleet_file(fleet):
-    """JSON is YAML too."""
+def fleet_file(fleet, scripts=SCRIPTS, tick_s=TICK_S):
+    """Every script on every node at every tick. JSON is YAML too."""
     return json.dumps(
         {
             "ssh_profiles": [
@@ -44,14 +44,14 @@ def fleet_file(fleet):
             ],
             "counters": [
                 # No reading ever reaches the threshold: what is measured is watching, not acting.
-                {"name": name, "kind": "ssh", "script": script, "comparison": "<", "threshold": -1, "every": f"{TICK_S}s"}
-                for name, script in SCRIPTS.items()
+                {"name": name, "kind": "ssh", "script": script, "comparison": "<", "threshold": -1, "every": f"{tick_s}s"}
+                for name, script in scripts.items()
             ],
             "clusters": [
                 {
                     "name": "bench",
                     "nodes": [
-                        {"name": f"node{index:03}", "address": host, "ssh_profile": "bench"} for index, host in enumerate(fleet.hosts, 1)
+                        {"name": f"node{index:05}", "address": host, "ssh_profile": "bench"} for index, host in enumerate(fleet.hosts, 1)
                     ],
                 }
             ],
@@ -60,7 +60,7 @@ def fleet_file(fleet):
                 {
                     "name": "watch",
                     "cluster": "bench",
-                    "counters": list(SCRIPTS),
+                    "counters": list(scripts),
                     "timing": "1m",
                     "steps": [{"action": "nothing", "target": "cluster"}],
                 }
@@ -72,7 +72,7 @@ def fleet_file(fleet):
 class Headroom:
     """The real binary, serving with a data folder of its own."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, tick_s=TICK_S):
         self.folder = Path(tempfile.mkdtemp(prefix="headroom-bench-data-"))
         self.port = free_port()
         self.binary = binary
@@ -80,7 +80,7 @@ class Headroom:
             "PATH": os.environ["PATH"],
             "HEADROOM_DATA": str(self.folder),
             "HEADROOM_LISTEN": f"127.0.0.1:{self.port}",
-            "HEADROOM_TICK": f"{TICK_S}s",
+            "HEADROOM_TICK": f"{tick_s}s",
             "HEADROOM_METRICS_OPEN": "true",
             "HEADROOM_LOG": "warn",
         }
@@ -88,7 +88,7 @@ class Headroom:
     def serve(self, fleet=None):
         if fleet:
             file = self.folder / "fleet.yaml"
-            file.write_text(fleet_file(fleet))
+            file.write_text(fleet)
             subprocess.run([self.binary, "apply", "-f", file], env=self.env, check=True, stdout=subprocess.DEVNULL)
         self.process = Process([self.binary, "serve", "--no-example"], self.folder / "log", self.env)
         wait_for("headroom to serve", 30, lambda: self.process.must_live() and self.metrics() is not None)
@@ -121,7 +121,7 @@ def measure_headroom(binary, fleet):
     headroom = Headroom(binary)
     per_tick = NODES * len(SCRIPTS)
     try:
-        headroom.serve(fleet)
+        headroom.serve(fleet_file(fleet))
         wait_for("two full ticks", 180, lambda: headroom.process.must_live() and headroom.good() >= 2 * per_tick, 1)
         # From one tick to another; asked once a second, since an answer costs CPU too.
         begin, errors, cpu = headroom.good(), headroom.bad(), headroom.process.cpu_ms()

@@ -100,12 +100,11 @@ fn the_doctor_names_what_is_missing_and_the_remedy() {
         assert!(told.contains(line), "{told}");
     }
 
-    let ill = Headroom::new(&[
-        ("REDIS_URL", "redis://127.0.0.1:1/"),
-        ("HEADROOM_SMTP_URL", "smtp://127.0.0.1:1?tls=none"),
-        ("HEADROOM_MAIL_FROM", "headroom@example.org"),
-    ]);
+    let mut ill = Headroom::new(&[]);
     ill.apply("ssh_profiles: [{ name: ops, user: ops, private_key_file: /nowhere/id }]");
+    ill.set("REDIS_URL", "redis://127.0.0.1:1/");
+    ill.set("HEADROOM_SMTP_URL", "smtp://127.0.0.1:1?tls=none");
+    ill.set("HEADROOM_MAIL_FROM", "headroom@example.org");
     let told = ill.call(&["doctor"]);
     assert_eq!(told.status.code(), Some(1));
     let told = shown(&told);

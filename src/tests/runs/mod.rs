@@ -2,6 +2,7 @@
 
 mod control;
 mod crash;
+mod disk;
 mod engine;
 mod lab;
 mod mail;

@@ -1,7 +1,6 @@
 //! The embedded store: the contract, and what can happen to a file.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
@@ -12,6 +11,7 @@ use tempfile::TempDir;
 
 use super::contract::{Backend, contract};
 use super::*;
+use crate::support::disk::SmallDisk;
 
 struct InFile {
     folder: TempDir,
@@ -85,38 +85,14 @@ async fn a_locked_file_is_an_error_that_passes_and_readers_do_not_notice() {
     assert_eq!(count(&store).await, 2);
 }
 
-/// A file system of one megabyte, gone when dropped.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount() -> Self {
-        let folder = TempDir::with_prefix("headroom-disk-").unwrap();
-        let status = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
-            .arg(folder.path())
-            .status();
-        assert!(status.unwrap().success(), "mount failed");
-        Self(folder)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg(self.0.path()).status().ok();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_is_an_error_that_passes_and_costs_no_batch_that_was_kept() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("only root may mount a small disk; a unit test fills a file instead");
+    let Some(disk) = SmallDisk::mount(1) else {
         return;
-    }
-    let disk = SmallDisk::mount();
-    let store = Store::embedded(&disk.0.path().join("samples.db")).unwrap();
+    };
+    let store = Store::embedded(&disk.path().join("samples.db")).unwrap();
     store.write(&[value(key(1), minute(0), 1.0)]).await.unwrap();
-    let filler = disk.0.path().join("filler");
-    std::fs::write(&filler, vec![0; 700_000]).unwrap();
+    std::fs::write(disk.filler(), vec![0; 700_000]).unwrap();
 
     let batch: Vec<_> = (1..5_000)
         .map(|at| value(key(at), minute(1), 1.0))
@@ -126,7 +102,7 @@ async fn a_full_disk_is_an_error_that_passes_and_costs_no_batch_that_was_kept() 
     assert!(retryable);
     assert_eq!(count(&store).await, 1, "nothing of the batch was kept");
 
-    std::fs::remove_file(&filler).unwrap();
+    disk.clear();
     store.write(&batch[..100]).await.unwrap();
     assert_eq!(count(&store).await, 2);
 }

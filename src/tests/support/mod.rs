@@ -1,6 +1,7 @@
 //! What tests share: real servers on free loopback ports in temp folders, stopped by pid; and waiting for events instead of sleeping.
 
 pub mod app;
+pub mod disk;
 pub mod http;
 pub mod ports;
 pub mod postgres;

@@ -56,6 +56,11 @@ impl Headroom {
         }
     }
 
+    /// Changes a setting for the commands from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// A file in the temp folder, for the test's own use.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
