@@ -93,7 +93,7 @@ impl Lab {
     }
 
     /// Drives on after the claim of the dead process has lapsed, as the sweep does.
-    pub async fn recover(&self, run: RunId) -> RunState {
+    async fn recover(&self, run: RunId) -> RunState {
         let mut ctx = self.other_worker();
         let clock = Arc::clone(&self.ctx.clock);
         ctx.clock = Arc::new(move || clock() + 60_000);
