@@ -95,6 +95,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    collections (tick_ms) {
+        tick_ms -> BigInt,
+        members -> Text,
+    }
+}
+
+diesel::table! {
+    collectors (id) {
+        id -> BigInt,
+        name -> Text,
+        begun_ms -> BigInt,
+        finished_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     counters (id) {
         id -> BigInt,
         name -> Text,
@@ -231,6 +247,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    fleet_revision (id) {
+        id -> BigInt,
+        revision -> BigInt,
+    }
+}
+
+diesel::table! {
     holds (id) {
         id -> BigInt,
         scope -> Text,
@@ -350,9 +373,12 @@ diesel::allow_tables_to_appear_in_same_query!(
     api_tokens,
     audit_events,
     clusters,
+    collections,
+    collectors,
     counters,
     decisions,
     ec2_profiles,
+    fleet_revision,
     holds,
     host_keys,
     jvm_profiles,

@@ -4,9 +4,12 @@
 //! read side by side, none waits for another; what is not there at the deadline is an error reading.
 
 mod batch;
+mod files;
 mod host_keys;
 mod local;
+mod plan;
 mod reading;
+mod share;
 mod ssh;
 mod target;
 mod verdict;
@@ -26,8 +29,10 @@ use crate::models::to_ms;
 use crate::samples::SeriesKey;
 
 pub use host_keys::RememberedKeys;
+pub use plan::{Plan, load_targets};
 pub use reading::Reading;
-pub use target::{CounterSpec, Source, Target, ToRead, host_of, load_one, load_targets};
+pub use share::owner;
+pub use target::{CounterSpec, Source, Target, ToRead, host_of, is_due, load_one};
 
 /// Kept back from the deadline: for stopping what still runs, and for what was heard to be handed on.
 const RESERVE: Duration = Duration::from_millis(250);
@@ -84,11 +89,12 @@ impl Collectors {
     /// a receiver that is gone ends it too.
     pub async fn collect(
         &self,
-        targets: Vec<Target>,
+        targets: impl Into<Arc<[Arc<Target>]>>,
         tick_ms: i64,
         deadline: Instant,
         sender: mpsc::Sender<Vec<Reading>>,
     ) {
+        let targets = targets.into();
         let mut open: FuturesUnordered<_> = targets
             .iter()
             .map(|target| self.read(target, tick_ms, deadline))

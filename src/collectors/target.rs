@@ -52,6 +52,8 @@ pub struct CounterSpec {
     pub name: String,
     /// Time limit of one reading.
     pub timeout: Duration,
+    /// Seconds between two readings; none = every tick.
+    pub every_secs: Option<i64>,
     /// What to read.
     pub source: Source,
 }
@@ -86,17 +88,15 @@ impl CounterSpec {
             id: counter.id,
             name: counter.name.clone(),
             timeout: Duration::from_secs(u64::try_from(counter.timeout_secs).unwrap_or(1).max(1)),
+            every_secs: counter.every_secs,
             source,
         })
     }
 }
 
-/// What is due at a tick: the series of every node in service whose counters a trigger of its cluster uses, enabled or not.
-///
-/// # Errors
-/// The database fails. A profile that cannot be used is no error but stands in its targets.
-pub fn load_targets(conn: &mut Connection, vault: &Vault, tick_ms: i64) -> Result<Vec<Target>> {
-    let due = due_counters(conn, tick_ms)?;
+/// The series of every node in service whose counters a trigger of its cluster uses, enabled or not; whenever they are due.
+pub(super) fn all(conn: &mut Connection, vault: &Vault) -> Result<Vec<Target>> {
+    let used = used_counters(conn)?;
     let logins = logins(conn, vault)?;
     let jvms = jvms_of_nodes(conn)?;
     let mut targets = Vec::new();
@@ -104,7 +104,7 @@ pub fn load_targets(conn: &mut Connection, vault: &Vault, tick_ms: i64) -> Resul
         if node.state != NodeState::InService {
             continue;
         }
-        let counters = due
+        let counters = used
             .get(&node.cluster_id)
             .map(Vec::as_slice)
             .unwrap_or_default();
@@ -157,11 +157,11 @@ pub fn host_of(conn: &mut Connection, vault: &Vault, node: &Node) -> Result<Host
     })
 }
 
-type Due = (Counter, Arc<CounterSpec>);
+type Used = (Counter, Arc<CounterSpec>);
 type Logins = HashMap<SshProfileId, Result<(u16, Arc<Login>), String>>;
 type Jvms = HashMap<NodeId, Vec<JvmProfileId>>;
 
-fn target(node: &Node, counters: &[Due], logins: &Logins, jvms: &Jvms) -> Target {
+fn target(node: &Node, counters: &[Used], logins: &Logins, jvms: &Jvms) -> Target {
     let jvms = jvms.get(&node.id).map(Vec::as_slice).unwrap_or_default();
     let reads = counters.iter().flat_map(|(counter, spec)| {
         SeriesKey::of(counter, node, jvms).map(|key| ToRead {
@@ -184,34 +184,32 @@ fn target(node: &Node, counters: &[Due], logins: &Logins, jvms: &Jvms) -> Target
     }
 }
 
-/// The counters due at a tick, by the clusters whose triggers use them.
-fn due_counters(conn: &mut Connection, tick_ms: i64) -> Result<HashMap<ClusterId, Vec<Due>>> {
+/// The counters that triggers use, by the clusters of those.
+fn used_counters(conn: &mut Connection) -> Result<HashMap<ClusterId, Vec<Used>>> {
     let mut counters = HashMap::new();
     for counter in Counter::all(conn)? {
-        if is_due(counter.every_secs, tick_ms) {
-            let spec = Arc::new(CounterSpec::new(&counter)?);
-            counters.insert(counter.id, (counter, spec));
-        }
+        let spec = Arc::new(CounterSpec::new(&counter)?);
+        counters.insert(counter.id, (counter, spec));
     }
     let clusters: HashMap<_, _> = Trigger::all(conn)?
         .into_iter()
         .map(|trigger| (trigger.id, trigger.cluster_id))
         .collect();
-    let used: BTreeSet<(ClusterId, CounterId)> = trigger::counters_of_triggers(conn)?
+    let pairs: BTreeSet<(ClusterId, CounterId)> = trigger::counters_of_triggers(conn)?
         .into_iter()
         .filter_map(|(trigger, counter)| Some((*clusters.get(&trigger)?, counter)))
         .collect();
-    let mut due: HashMap<ClusterId, Vec<Due>> = HashMap::new();
-    for (cluster, counter) in used {
+    let mut used: HashMap<ClusterId, Vec<Used>> = HashMap::new();
+    for (cluster, counter) in pairs {
         if let Some(counter) = counters.get(&counter) {
-            due.entry(cluster).or_default().push(counter.clone());
+            used.entry(cluster).or_default().push(counter.clone());
         }
     }
-    Ok(due)
+    Ok(used)
 }
 
 /// Whether a counter's own period falls on a tick; without one it is due at each.
-fn is_due(every_secs: Option<i64>, tick_ms: i64) -> bool {
+pub fn is_due(every_secs: Option<i64>, tick_ms: i64) -> bool {
     match every_secs {
         Some(every) if every > 0 => tick_ms.rem_euclid(every.saturating_mul(1000)) == 0,
         _ => true,
@@ -233,7 +231,7 @@ fn logins(conn: &mut Connection, vault: &Vault) -> Result<Logins> {
         .collect())
 }
 
-/// The login of a profile. Its files are read anew each time: a key that was replaced counts from the next tick.
+/// The login of a profile. Files that are read here are watched by [`super::plan`], so that a key that was replaced counts soon.
 fn login(
     conn: &mut Connection,
     vault: &Vault,

@@ -1,49 +1,171 @@
-//! One tick: read every due counter, keep the samples, then have every trigger decided.
+//! One tick of one process: read its share of the due counters, keep the samples as they come, have the triggers decided as soon as
+//! theirs are there.
+//!
+//! ```text
+//!  who shares the tick (models/collection) ─▶ what is due (plans) ─▶ read ─▶ keep, in batches ─▶ decide: here, or by a wake-up
+//!                                                                     nodes      one a tick as a rule
+//! ```
+//!
+//! Reading, keeping and deciding go on at the same time, so that a slow node holds up nobody but the triggers that look at it.
 
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::evaluate;
-use super::keep::keep;
+use super::evaluate::Evaluator;
+use super::keep::{Keeper, Tally};
+use super::losses::{Losses, News};
+use super::plans::{Plans, Round};
 use crate::app::App;
-use crate::collectors;
-use crate::error::Result;
-use crate::triggers::evaluate::Rules;
+use crate::error::{Error, Result};
+use crate::models::collection;
 
 /// Share of the tick that reading may take; what is not read by then is late, and the rest is left to deciding.
 const READING_SHARE: f64 = 0.9;
+/// Ticks after which readings are too old to be kept: this process stood still, and another may have taken its share over meanwhile.
+const TOO_OLD_TICKS: u32 = 2;
 /// Nodes whose readings may wait to be kept.
 const WAITING_NODES: usize = 1_024;
 
-/// Reads, keeps, and hands over to deciding: here, or in a process that plays that role.
-pub(super) async fn tick(app: App, tick_ms: i64, decides: bool) -> Result<String> {
-    let began = Instant::now();
-    app.metrics.tick();
-    let deadline = began + app.config.sampling.tick.mul_f64(READING_SHARE);
-    let vault = app.vault.clone();
-    let tick_length_ms = app.config.sampling.tick_secs() * 1_000;
-    let (plan, rules) = app
-        .db
-        .read(move |conn| {
-            Ok((
-                collectors::load_targets(conn, &vault, tick_ms)?,
-                Rules::load(conn, tick_length_ms)?,
-            ))
-        })
-        .await?;
-    let nodes = plan.len();
-    let (sender, receiver) = mpsc::channel(WAITING_NODES);
-    let collectors = app.collectors.clone();
-    let reading =
-        tokio::spawn(async move { collectors.collect(plan, tick_ms, deadline, sender).await });
-    let tally = keep(&app.store, &app.metrics, &rules, receiver, || ()).await;
-    reading
-        .await
-        .map_err(|cause| crate::error::Error::internal("collecting broke down", cause))?;
-    if decides {
-        evaluate::evaluate(app, tick_ms).await?;
-    } else {
-        app.ticks.wake(tick_ms).await?;
+/// Collects in this process; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Collector {
+    app: App,
+    plans: Plans,
+    /// None where another process decides.
+    evaluator: Option<Evaluator>,
+    losses: Arc<Mutex<Losses>>,
+}
+
+impl Collector {
+    /// A collector that hands over to deciding: here, or in a process that plays that role.
+    pub fn new(app: App, evaluator: Option<Evaluator>) -> Self {
+        let plans = Plans::new(
+            app.db.clone(),
+            app.vault.clone(),
+            app.worker.clone(),
+            app.config.sampling.tick_secs() * 1_000,
+        );
+        Self {
+            app,
+            plans,
+            evaluator,
+            losses: Arc::default(),
+        }
     }
-    tally.sum(nodes, began.elapsed())
+
+    /// Reads, keeps and hands over; says in a sentence what came of it.
+    pub async fn tick(self, tick_ms: i64) -> Result<String> {
+        let began = Instant::now();
+        let Some(members) = self.begin(tick_ms).await? else {
+            return Ok("had been begun before".into());
+        };
+        self.app.metrics.tick();
+        let processes = members.len();
+        let round = self.plans.round(tick_ms, members).await?;
+        let nodes = round.targets.len();
+        let (kept, news) = watch::channel(());
+        let handing_over = tokio::spawn(self.clone().hand_over(tick_ms, news));
+        let tally = self.read_and_keep(round, tick_ms, began, &kept).await;
+
+        // Whoever decides last learns from this row that nothing more comes from here.
+        let worker = self.app.worker.clone();
+        let finish = move |conn: &mut _| collection::finish(conn, &worker, tick_ms);
+        let finished = self.app.db.write(finish).await;
+        drop(kept);
+        let decided = handing_over
+            .await
+            .map_err(|cause| Error::internal("deciding broke down", cause))?;
+        let tally = tally?;
+        self.tell_losses(&tally, tick_ms);
+        let said = tally.sum(nodes, began.elapsed())?;
+        finished.and(decided)?;
+        Ok(match processes {
+            1 => said,
+            _ => format!("{said}, the share of one of {processes} processes"),
+        })
+    }
+
+    async fn begin(&self, tick_ms: i64) -> Result<Option<Vec<String>>> {
+        let worker = self.app.worker.clone();
+        let period_ms = self.app.config.sampling.tick_secs() * 1_000;
+        self.app
+            .db
+            .write(move |conn| collection::begin(conn, &worker, tick_ms, period_ms))
+            .await
+    }
+
+    /// Both at once; ends when everything is read, or its time is over, and kept.
+    async fn read_and_keep(
+        &self,
+        round: Round,
+        tick_ms: i64,
+        began: Instant,
+        kept: &watch::Sender<()>,
+    ) -> Result<Tally> {
+        let tick = self.app.config.sampling.tick;
+        let deadline = began + tick.mul_f64(READING_SHARE);
+        let (sender, receiver) = mpsc::channel(WAITING_NODES);
+        let collectors = self.app.collectors.clone();
+        let reading = tokio::spawn(async move {
+            collectors
+                .collect(round.targets, tick_ms, deadline, sender)
+                .await;
+        });
+        let keeper = Keeper {
+            store: &self.app.store,
+            metrics: &self.app.metrics,
+            rules: &round.rules,
+            too_old_at: began + TOO_OLD_TICKS * tick,
+        };
+        let tally = keeper.keep(receiver, || kept.send_replace(())).await;
+        reading
+            .await
+            .map_err(|cause| Error::internal("collecting broke down", cause))?;
+        self.app.metrics.breaching(tally.breaching);
+        Ok(tally)
+    }
+
+    /// Has the tick looked at whenever something new was kept, and once more at the end. News that come during a look are one.
+    async fn hand_over(self, tick_ms: i64, mut news: watch::Receiver<()>) -> Result<()> {
+        loop {
+            let more = news.changed().await.is_ok();
+            let outcome = match &self.evaluator {
+                Some(evaluator) => evaluator.look(tick_ms).await,
+                None => self.app.ticks.wake(tick_ms).await,
+            };
+            match outcome {
+                outcome if !more => return outcome,
+                Ok(()) => {}
+                Err(cause) => tracing::warn!(tick_ms, %cause, "could not be decided yet"),
+            }
+        }
+    }
+
+    fn tell_losses(&self, tally: &Tally, tick_ms: i64) {
+        let tick_length_ms = self.app.config.sampling.tick_secs() * 1_000;
+        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        match losses.tick(tick_ms, tick_length_ms, &tally.answers) {
+            Some(News::Lost { nodes, answering }) => tracing::error!(
+                nodes,
+                answering,
+                "{nodes} nodes fell silent together, {answering} answer: this looks like an outage of the network or of this host, not of \
+                 the nodes; removals wait for their quorum"
+            ),
+            Some(News::Back { answering }) => {
+                tracing::info!(answering, "most nodes answer again: {answering} of them");
+            }
+            None => {}
+        }
+    }
+
+    /// Signs off, so that the next tick is shared among the others at once.
+    pub async fn leave(self) {
+        let worker = self.app.worker.clone();
+        let leave = move |conn: &mut _| collection::leave(conn, &worker);
+        if let Err(cause) = self.app.db.write(leave).await {
+            tracing::warn!(%cause, "could not sign off; the others take over after two ticks");
+        }
+    }
 }

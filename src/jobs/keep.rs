@@ -1,5 +1,6 @@
 //! Keeps the readings of a tick as they come, gathered so that a tick is one write unless some node is slow.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
@@ -8,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::collectors::Reading;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use crate::models::NodeId;
 use crate::samples::Store;
 use crate::triggers::evaluate::{Rules, observe};
 
@@ -27,6 +29,10 @@ pub(super) struct Tally {
     pub lost: u64,
     /// Why, the first time.
     pub fault: Option<Error>,
+    /// Series that were over their threshold.
+    pub breaching: i64,
+    /// Nodes of which something was read or tried, and whether any of it gave a value.
+    pub answers: HashMap<NodeId, bool>,
 }
 
 impl Tally {
@@ -47,29 +53,46 @@ impl Tally {
     }
 }
 
-/// Keeps what comes until nothing more does; `kept` is called after each batch that was. A batch that the store does not take is lost,
-/// which shows as a gap and grows stale; the later ones are tried nevertheless.
-pub(super) async fn keep(
-    store: &Store,
-    metrics: &Metrics,
-    rules: &Rules,
-    mut receiver: Receiver<Vec<Reading>>,
-    kept: impl Fn(),
-) -> Tally {
-    let mut tally = Tally::default();
-    while let Some(first) = receiver.recv().await {
-        let batch = gather(first, &mut receiver).await;
-        count(metrics, &batch, &mut tally);
-        match observe(rules, store, &batch).await {
-            Ok(()) => kept(),
-            Err(cause) => {
-                tally.lost += batch.len() as u64;
-                metrics.readings("lost", batch.len() as u64);
-                tally.fault.get_or_insert(cause);
+/// Keeps what comes.
+pub(super) struct Keeper<'a> {
+    pub store: &'a Store,
+    pub metrics: &'a Metrics,
+    pub rules: &'a Rules,
+    /// What comes from then on is dropped.
+    pub too_old_at: Instant,
+}
+
+impl Keeper<'_> {
+    /// Keeps until nothing more comes; `kept` is called after each batch that was. A batch that the store does not take is lost, which
+    /// shows as a gap and grows stale; the later ones are tried nevertheless.
+    pub async fn keep(&self, mut receiver: Receiver<Vec<Reading>>, kept: impl Fn()) -> Tally {
+        let mut tally = Tally::default();
+        while let Some(first) = receiver.recv().await {
+            let batch = gather(first, &mut receiver).await;
+            count(self.metrics, &batch, &mut tally);
+            match self.observe(&batch).await {
+                Ok(breaching) => {
+                    tally.breaching += i64::try_from(breaching).unwrap_or(i64::MAX);
+                    kept();
+                }
+                Err(cause) => {
+                    tally.lost += batch.len() as u64;
+                    self.metrics.readings("lost", batch.len() as u64);
+                    tally.fault.get_or_insert(cause);
+                }
             }
         }
+        tally
     }
-    tally
+
+    async fn observe(&self, batch: &[Reading]) -> Result<usize> {
+        if Instant::now() >= self.too_old_at {
+            return Err(Error::Conflict(
+                "this process stood still for longer than a tick".into(),
+            ));
+        }
+        observe(self.rules, self.store, batch).await
+    }
 }
 
 async fn gather(first: Vec<Reading>, receiver: &mut Receiver<Vec<Reading>>) -> Vec<Reading> {
@@ -97,6 +120,9 @@ fn count(metrics: &Metrics, batch: &[Reading], tally: &mut Tally) {
             u64::try_from(reading.took_ms).unwrap_or(0),
         ));
     }
+    for reading in batch {
+        *tally.answers.entry(reading.node).or_default() |= reading.outcome.is_ok();
+    }
     tally.values += values;
     tally.errors += errors;
 }
@@ -109,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::models::counter::Counter;
-    use crate::models::{Comparison, CounterId, CounterKind, Missing, NodeId};
+    use crate::models::{Comparison, CounterId, CounterKind, Missing};
     use crate::samples::SeriesKey;
 
     fn rules() -> Rules {
@@ -159,7 +185,15 @@ mod tests {
         let keeper = tokio::spawn({
             let (store, metrics) = (store.clone(), metrics.clone());
             let kept = move || told.send(()).unwrap();
-            async move { keep(&store, &metrics, &rules, receiver, kept).await }
+            async move {
+                let keeper = Keeper {
+                    store: &store,
+                    metrics: &metrics,
+                    rules: &rules,
+                    too_old_at: Instant::now() + Duration::from_secs(600),
+                };
+                keeper.keep(receiver, kept).await
+            }
         });
         sender.send(reading(1)).await.unwrap();
         heard.recv().await.unwrap();
@@ -192,6 +226,28 @@ mod tests {
             "4 readings of 4 nodes, 0 errors, in 7 ms; 1 of them were lost: could not write to";
         assert!(said.contains(expected), "{said}");
         assert!(said.ends_with("database is locked"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_a_standstill_does_not_overwrite_what_is_newer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::embedded(&folder.path().join("samples.db")).unwrap();
+        let (sender, receiver) = mpsc::channel(4);
+        sender.send(reading(1)).await.unwrap();
+        drop(sender);
+        let keeper = Keeper {
+            store: &store,
+            metrics: &Metrics::new(),
+            rules: &rules(),
+            too_old_at: Instant::now(),
+        };
+        let tally = keeper.keep(receiver, || panic!("something was kept")).await;
+        assert_eq!(known(&store).await, [false; 4]);
+        let said = tally.sum(1, Duration::ZERO).unwrap_err().to_string();
+        assert!(
+            said.contains("1 of them were lost: this process stood still"),
+            "{said}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

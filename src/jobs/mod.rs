@@ -4,17 +4,22 @@ mod collect;
 mod evaluate;
 mod heartbeat;
 mod keep;
+mod losses;
 mod periodic;
+mod plans;
 mod prune;
 pub mod queue;
 mod run;
 pub mod schedule;
 pub mod supervise;
 
+use futures::FutureExt as _;
 pub use prune::forget_deleted;
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use collect::Collector;
+use evaluate::Evaluator;
 use schedule::{PRUNE, Role, SWEEP, TICK};
 use supervise::Stop;
 
@@ -23,13 +28,19 @@ pub async fn work(app: App, roles: Vec<Role>, stop: Stop) {
     // A task each: apalis asks its storage whenever it is polled, so that two workers in one task would wake each other without end.
     let mut workers = JoinSet::new();
     workers.spawn(heartbeat::beat(app.clone(), roles.clone(), stop.clone()));
+    let decides = roles.contains(&Role::Evaluate);
+    let evaluator = Evaluator::new(app.clone());
     if roles.contains(&Role::Collect) {
-        let decides = roles.contains(&Role::Evaluate);
-        let tick = move |app, tick_ms| collect::tick(app, tick_ms, decides);
-        workers.spawn(periodic::every(app.clone(), TICK, stop.clone(), tick));
+        let collector = Collector::new(app.clone(), decides.then(|| evaluator.clone()));
+        let tick = {
+            let collector = collector.clone();
+            move |_, tick_ms| collector.clone().tick(tick_ms)
+        };
+        let every = periodic::every(app.clone(), TICK, stop.clone(), tick);
+        workers.spawn(every.then(|()| collector.leave()));
     }
-    if roles.contains(&Role::Evaluate) {
-        workers.spawn(evaluate::serve_queue(app.clone(), stop.clone()));
+    if decides {
+        workers.spawn(evaluate::serve_queue(app.clone(), evaluator, stop.clone()));
         workers.spawn(periodic::every(
             app.clone(),
             PRUNE,

@@ -1,4 +1,4 @@
-//! Runs a periodic task on the clock's beat: never twice at once, in one process of several, with its outcome noted.
+//! Runs a periodic task on the clock's beat: never twice at once, in one process of several unless they share it, with its outcome noted.
 
 use std::sync::Arc;
 
@@ -86,12 +86,15 @@ impl Beat {
                 late,
                 "skipped: the one before still ran, or the machine slept"
             );
+            if self.task.is_shared {
+                self.app.metrics.ticks_skipped(1);
+            }
             self.note(move |conn| Task::skip(conn, name, 1)).await;
             return;
         };
         match self.claim(tick_ms).await {
-            Ok(true) => self.run(tick_ms).await,
-            Ok(false) => tracing::debug!(task = name, tick_ms, "another process has this one"),
+            Ok(first) if first || self.task.is_shared => self.run(tick_ms).await,
+            Ok(_) => tracing::debug!(task = name, tick_ms, "another process has this one"),
             Err(cause) => tracing::error!(task = name, %cause, "could not be started"),
         }
     }

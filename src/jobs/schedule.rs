@@ -43,6 +43,8 @@ pub struct Periodic {
     pub every_secs: Option<u64>,
     /// The role that runs it; none = every process.
     pub role: Option<Role>,
+    /// Whether all processes of the role do it at every start and share it out among themselves, instead of one of them alone.
+    pub is_shared: bool,
 }
 
 /// Reads every due counter, keeps the samples, decides every trigger.
@@ -51,6 +53,7 @@ pub const TICK: Periodic = Periodic {
     what: "reads every due counter, keeps the samples and decides every trigger",
     every_secs: None,
     role: Some(Role::Collect),
+    is_shared: true,
 };
 /// Finds open runs that no worker drives.
 pub const SWEEP: Periodic = Periodic {
@@ -58,6 +61,7 @@ pub const SWEEP: Periodic = Periodic {
     what: "finds open runs that no worker drives: a lost wake-up, a process that died",
     every_secs: Some(5),
     role: Some(Role::Run),
+    is_shared: false,
 };
 /// Drops what is older than its retention.
 pub const PRUNE: Periodic = Periodic {
@@ -65,6 +69,7 @@ pub const PRUNE: Periodic = Periodic {
     what: "drops samples, decisions, sessions and queue messages past their retention",
     every_secs: Some(600),
     role: Some(Role::Evaluate),
+    is_shared: false,
 };
 /// Says that this process lives.
 pub const HEARTBEAT: Periodic = Periodic {
@@ -72,6 +77,7 @@ pub const HEARTBEAT: Periodic = Periodic {
     what: "says that this process lives",
     every_secs: Some(5),
     role: None,
+    is_shared: false,
 };
 
 /// Every periodic task, for the tasks page.

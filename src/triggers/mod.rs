@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod facts;
 pub mod gates;
 pub mod mean;
+pub mod outage;
 pub mod reason;
 pub mod rule;
 pub mod survey;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::breach::is_fresh;
 use super::facts::{Facts, NodeFacts, Place, SeriesFacts, When};
+use super::outage;
 
 /// Series that a decision keeps as its inputs; the rest is counted. Decisions are kept for months, so they must stay small.
 pub const MAX_INPUTS: usize = 12;
@@ -193,17 +194,10 @@ impl Survey {
         self.series().saturating_sub(MAX_INPUTS)
     }
 
-    /// How many nodes fell silent together, when they are more than half of those that were fresh until then: that
-    /// speaks of the collector or its network, hardly of the nodes.
+    /// How many nodes fell silent together, when they are at least as many as still answer.
     pub fn silenced_at_once(&self, facts: &Facts<'_>) -> Option<(usize, i64)> {
-        let last_ms = self.silent_since_ms.iter().max().copied()?;
         let window_ms = facts.tick_length_ms.saturating_mul(2);
-        let together = self
-            .silent_since_ms
-            .iter()
-            .filter(|since_ms| last_ms.saturating_sub(**since_ms) <= window_ms)
-            .count();
-        (together > 1 && together > self.sampled).then_some((together, last_ms))
+        outage::together(&self.silent_since_ms, self.sampled, window_ms)
     }
 }
 

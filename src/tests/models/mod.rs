@@ -1,5 +1,6 @@
 //! Queries that several processes make at once, on both databases.
 
+mod collection;
 mod tasks;
 mod workers;
 

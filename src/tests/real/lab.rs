@@ -72,6 +72,16 @@ impl Lab {
         self.headroom.file("shared")
     }
 
+    /// Stops the nth server: its nodes are gone, with their connections.
+    pub fn stop_server(&mut self, index: usize) {
+        self.servers[index].stop();
+    }
+
+    /// Starts it again.
+    pub fn restart_server(&mut self, index: usize) {
+        self.servers[index].restart();
+    }
+
     pub fn places(&self) -> &[Place] {
         &self.places
     }

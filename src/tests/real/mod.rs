@@ -3,3 +3,5 @@
 mod crash;
 mod firing;
 mod lab;
+mod loss;
+mod share;

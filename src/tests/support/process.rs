@@ -134,7 +134,8 @@ impl Headroom {
             (answer.status == 200).then_some(())
         });
         if self.token.is_none() {
-            let printed = self.say(&["token", "create", "--role", "admin", "--name", "test"]);
+            let name = format!("test-{}", self.port);
+            let printed = self.say(&["token", "create", "--role", "admin", "--name", &name]);
             self.token = Some(printed.trim().to_owned());
         }
     }
@@ -146,14 +147,25 @@ impl Headroom {
         child.wait().unwrap();
     }
 
+    /// `SIGSTOP`: it stands still, as on a machine that sleeps.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on after [`Headroom::freeze`].
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.served.as_ref().unwrap().id();
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+    }
+
     /// `SIGTERM`, and the wait for a clean end.
     pub fn stop(&mut self) {
+        self.signal(Signal::SIGTERM);
         let mut child = self.served.take().unwrap();
-        kill(
-            Pid::from_raw(i32::try_from(child.id()).unwrap()),
-            Signal::SIGTERM,
-        )
-        .unwrap();
         let ended = wait::until("headroom to stop", STOP_LIMIT, || child.try_wait().unwrap());
         assert!(
             ended.success(),

@@ -4,5 +4,6 @@ mod backtest;
 mod firing;
 mod ledger;
 mod observing;
+mod passes;
 mod records;
 pub mod site;

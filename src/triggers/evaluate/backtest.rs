@@ -29,7 +29,7 @@ impl Backtest {
     pub fn load(conn: &mut Connection, trigger: &str, tick_length_ms: i64) -> Result<Self> {
         let id = Trigger::by_name(conn, trigger)?.id;
         // Holds and open runs of now are no part of the past: which tick it is does not matter.
-        let snapshot = Snapshot::load(conn, Some(id), 0, tick_length_ms)?;
+        let snapshot = Snapshot::load(conn, |trigger, _| trigger.id == id, 0, tick_length_ms)?;
         let watched = snapshot.watched.into_iter().next();
         Ok(Self {
             keys: snapshot.keys,

@@ -13,7 +13,7 @@ use crate::models::decision::{Decision as Row, NewDecision};
 use crate::models::hold::Hold;
 use crate::models::run::Run;
 use crate::models::trigger::Trigger;
-use crate::models::{HoldScope, Mode, Origin, RunId, TriggerId};
+use crate::models::{self, HoldScope, Mode, Origin, RunId, TriggerId};
 use crate::triggers::decide::{Decision, Outcome};
 use crate::triggers::gates::GateName;
 use crate::triggers::reason::CLOCK_TOLERANCE_TICKS;
@@ -41,8 +41,8 @@ impl Tick {
     }
 
     /// Whether an evaluator wrote this tick, or one shortly after it, already.
-    fn is_written(self, latest: &Row) -> bool {
-        let ahead_ms = latest.last_ms.saturating_sub(self.at_ms);
+    pub fn is_written(self, last_ms: i64) -> bool {
+        let ahead_ms = last_ms.saturating_sub(self.at_ms);
         (0..=self.tolerance_ms()).contains(&ahead_ms)
     }
 
@@ -65,8 +65,13 @@ impl Verdict {
     }
 }
 
-/// Writes the decisions that start nothing.
-pub(super) fn record(conn: &mut Connection, verdicts: &[Verdict], tick: Tick) -> Result<()> {
+/// Writes the decisions that start nothing; what those came to that were written.
+pub(super) fn record(
+    conn: &mut Connection,
+    verdicts: &[Verdict],
+    tick: Tick,
+) -> Result<Vec<models::Outcome>> {
+    let mut written = Vec::new();
     Row::lock_ledger(conn)?;
     let latest: HashMap<_, _> = Row::latest(conn)?.into_iter().collect();
     for verdict in verdicts {
@@ -74,7 +79,10 @@ pub(super) fn record(conn: &mut Connection, verdicts: &[Verdict], tick: Tick) ->
         let Some(latest) = latest.get(&verdict.trigger) else {
             continue;
         };
-        if latest.as_ref().is_some_and(|row| tick.is_written(row)) {
+        if latest
+            .as_ref()
+            .is_some_and(|row| tick.is_written(row.last_ms))
+        {
             continue;
         }
         forgive_future_firing(conn, verdict, tick)?;
@@ -83,15 +91,19 @@ pub(super) fn record(conn: &mut Connection, verdicts: &[Verdict], tick: Tick) ->
             rehearse(conn, verdict, &mut decision, tick)?;
         }
         write(conn, verdict, &decision, latest.as_ref(), tick)?;
+        written.push(decision.outcome.into());
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Writes a firing with its run, or why it came to nothing at the last moment; the run, if it is to be woken.
 pub(super) fn fire(conn: &mut Connection, verdict: &Verdict, tick: Tick) -> Result<Option<RunId>> {
     Row::lock_ledger(conn)?;
     let latest = Row::latest_of(conn, verdict.trigger)?;
-    if latest.as_ref().is_some_and(|row| tick.is_written(row)) {
+    if latest
+        .as_ref()
+        .is_some_and(|row| tick.is_written(row.last_ms))
+    {
         return Ok(None);
     }
     let trigger = match Trigger::find(conn, verdict.trigger) {

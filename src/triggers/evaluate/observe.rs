@@ -7,11 +7,11 @@ use crate::samples::{SeriesKey, SeriesState, Store, Write};
 use crate::triggers::breach::{Policy, advance};
 
 /// Moves the breaches of a batch of readings and keeps both, in one read and one write of the store. The same batch twice
-/// changes nothing more. A reading of a counter that was deleted meanwhile is dropped.
+/// changes nothing more. A reading of a counter that was deleted meanwhile is dropped. Answers with the number of series that breach.
 ///
 /// # Errors
 /// The store does not answer; the readings are then lost, which shows as a gap and grows stale.
-pub async fn observe(rules: &Rules, store: &Store, readings: &[Reading]) -> Result<()> {
+pub async fn observe(rules: &Rules, store: &Store, readings: &[Reading]) -> Result<usize> {
     let known: Vec<_> = readings
         .iter()
         .filter_map(|reading| Some((reading, rules.get(reading.counter)?)))
@@ -23,7 +23,8 @@ pub async fn observe(rules: &Rules, store: &Store, readings: &[Reading]) -> Resu
         .zip(&states)
         .map(|((reading, policy), state)| moved(reading, policy, state.as_ref()))
         .collect();
-    store.write(&writes).await
+    store.write(&writes).await?;
+    Ok(writes.iter().filter(|write| write.breach.is_some()).count())
 }
 
 fn moved(reading: &Reading, policy: &Policy, state: Option<&SeriesState>) -> Write {

@@ -3,12 +3,15 @@
 
 use std::collections::HashMap;
 
+use super::ledger::Tick;
 use super::snapshot::{CounterView, Snapshot, Watched};
 use super::view::timing_ms;
+use crate::collectors::is_due;
 use crate::error::Error;
+use crate::models::When;
 use crate::samples::{Sample, SeriesKey, SeriesState, Store, Write};
 use crate::triggers::breach::{self, Breach, advance};
-use crate::triggers::decide::{Decision, decide};
+use crate::triggers::decide::{Decision, Outcome, decide};
 use crate::triggers::mean::Mean;
 
 /// Breaches older than a firing whose first sample after it is looked up at one tick. Beyond, only those are looked up for which
@@ -22,6 +25,8 @@ pub(super) struct Scene {
     states: Vec<Option<SeriesState>>,
     /// First samples after a trigger's last firing, by trigger's and series' place.
     pub(super) firsts: HashMap<(usize, usize), i64>,
+    /// Which series are due and have not been read yet, in the order of [`Snapshot::keys`]; none in the last pass over a tick.
+    awaited: Vec<bool>,
     /// Why the samples could not be read; nothing fires then.
     pub(super) unreadable: Option<String>,
     /// The first thing that went wrong.
@@ -31,22 +36,18 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Reads the samples, and keeps the means of the triggers that ask for them.
-    pub async fn read(
-        snapshot: Snapshot,
-        store: &Store,
-        tick_ms: i64,
-        tick_length_ms: i64,
-    ) -> Self {
+    /// Reads the samples, and keeps the means of the triggers that ask for them. In the last pass over a tick no reading is waited for.
+    pub async fn read(snapshot: Snapshot, store: &Store, tick: Tick, is_last: bool) -> Self {
         let states = store.states(&snapshot.keys).await;
         let mut scene = Self {
             states: vec![None; snapshot.keys.len()],
+            awaited: vec![false; snapshot.keys.len()],
             snapshot,
             firsts: HashMap::new(),
             unreadable: None,
             fault: None,
-            tick_ms,
-            tick_length_ms,
+            tick_ms: tick.at_ms,
+            tick_length_ms: tick.length_ms,
         };
         match states {
             Ok(states) => scene.states = states,
@@ -55,6 +56,9 @@ impl Scene {
                 scene.fault = Some(cause);
                 return scene;
             }
+        }
+        if !is_last {
+            scene.await_readings();
         }
         // A mean that was not kept grows stale and a first sample that was not found is taken to be late: both are careful.
         if let Err(cause) = scene.keep_means(store).await {
@@ -66,12 +70,54 @@ impl Scene {
         scene
     }
 
-    /// Decides every trigger, in the order of the snapshot.
-    pub fn decide(&self) -> Vec<Decision> {
+    /// Decides every trigger, in the order of the snapshot; none for one that has to wait for its readings.
+    pub fn decide(&self) -> Vec<Option<Decision>> {
         let watched = self.snapshot.watched.iter().enumerate();
         watched
-            .map(|(at, watched)| self.ask(at, watched, decide))
+            .map(|(at, watched)| match self.waits(watched) {
+                false => Some(self.ask(at, watched, decide)),
+                true => self.decide_early(at, watched),
+            })
             .collect()
+    }
+
+    /// Enough series may qualify whatever the others will be read as. Those do not count until then (see [`Self::counted_breach`]), so
+    /// that more readings could only add to what is found here.
+    fn decide_early(&self, at: usize, watched: &Watched) -> Option<Decision> {
+        if !matches!(watched.trigger.when_rule, When::Any | When::Percent) {
+            return None;
+        }
+        let decision = self.ask(at, watched, decide);
+        (decision.outcome == Outcome::Fired).then_some(decision)
+    }
+
+    fn await_readings(&mut self) {
+        let mut awaited = std::mem::take(&mut self.awaited);
+        for counter in self.snapshot.watched.iter().flat_map(|it| &it.counters) {
+            if !is_due(counter.row.every_secs, self.tick_ms) {
+                continue;
+            }
+            for entry in counter.series.iter() {
+                let is_read = self
+                    .state(entry.key)
+                    .is_some_and(|state| state.tick_ms >= self.tick_ms);
+                if let Some(awaited) = awaited.get_mut(entry.key) {
+                    *awaited = !is_read;
+                }
+            }
+        }
+        self.awaited = awaited;
+    }
+
+    fn is_awaited(&self, key: usize) -> bool {
+        self.awaited.get(key).copied().unwrap_or(false)
+    }
+
+    /// Whether a reading of any of its series is still to come.
+    fn waits(&self, watched: &Watched) -> bool {
+        let series = watched.counters.iter().flat_map(|it| it.series.iter());
+        let mut keys = series.map(|entry| entry.key);
+        keys.any(|key| self.is_awaited(key))
     }
 
     async fn keep_means(&mut self, store: &Store) -> Result<(), Error> {
@@ -79,6 +125,7 @@ impl Scene {
             .snapshot
             .watched
             .iter()
+            .filter(|watched| !self.waits(watched))
             .flat_map(|watched| {
                 watched
                     .counters
@@ -172,6 +219,11 @@ impl Scene {
 
     pub(super) fn state(&self, key: usize) -> Option<&SeriesState> {
         self.states.get(key)?.as_ref()
+    }
+
+    /// The breach of a series as far as it counts now: one that is still to be read has none.
+    pub(super) fn counted_breach(&self, key: usize) -> Option<Breach> {
+        self.breach(key).filter(|_| !self.is_awaited(key))
     }
 
     pub(super) fn breach(&self, key: usize) -> Option<Breach> {

@@ -98,10 +98,10 @@ struct Rows {
 }
 
 impl Snapshot {
-    /// Loads the definitions of all triggers, or of one.
+    /// Loads the definitions of the triggers for which `is_wanted` holds, given the tick of their latest decision.
     pub fn load(
         conn: &mut Connection,
-        only: Option<TriggerId>,
+        is_wanted: impl Fn(&Trigger, Option<i64>) -> bool,
         tick_ms: i64,
         tick_length_ms: i64,
     ) -> Result<Self> {
@@ -109,9 +109,10 @@ impl Snapshot {
         let mut counters_of = grouped(counters_of_triggers(conn)?);
         let mut changes_of = grouped(capacity_changes(conn)?);
         let previous: HashMap<_, _> = Decision::last_ticks(conn)?.into_iter().collect();
+        let previous_ms = |id: TriggerId| previous.get(&id).copied().flatten();
         let clusters = rows.clusters(Cluster::all(conn)?);
         let mut triggers = Trigger::all(conn)?;
-        triggers.retain(|trigger| only.is_none_or(|id| id == trigger.id));
+        triggers.retain(|trigger| is_wanted(trigger, previous_ms(trigger.id)));
 
         let mut snapshot = Self::default();
         let mut known = HashMap::new();
@@ -142,7 +143,7 @@ impl Snapshot {
                 open_capacity_run: rows.open_run(|run| {
                     run.cluster_id == Some(trigger.cluster_id) && run.capacity_change != 0
                 }),
-                previous_ms: previous.get(&trigger.id).copied().flatten(),
+                previous_ms: previous_ms(trigger.id),
                 cluster: Arc::clone(cluster),
                 trigger,
             });
@@ -307,7 +308,13 @@ mod tests {
                 counted.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let snapshot = Snapshot::load(conn, only, 0, 60_000).unwrap();
+        let snapshot = Snapshot::load(
+            conn,
+            |trigger, _| only.is_none_or(|id| id == trigger.id),
+            0,
+            60_000,
+        )
+        .unwrap();
         (snapshot, queries.load(Ordering::Relaxed))
     }
 

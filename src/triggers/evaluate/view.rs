@@ -100,7 +100,7 @@ impl Scene {
         jvm: Option<&'a str>,
     ) -> SeriesFacts<'a> {
         let state = self.state(key);
-        let breach = self.breach(key);
+        let breach = self.counted_breach(key);
         let start_ms = breach.and_then(|breach| {
             let first_ms = self.firsts.get(&(at, key)).copied();
             let stale_after_ms = counter.policy.stale_after_ms;

@@ -6,6 +6,7 @@ use crate::jobs::schedule::{self, Role, WORKER_DEAD_AFTER_MS};
 use crate::models::decision::Decision;
 use crate::models::trigger::Trigger;
 use crate::models::{NodeId, NodeState, RunState};
+use crate::triggers::outage;
 use crate::web::pages::lines;
 use crate::web::pages::now::{Gathered, Item};
 use crate::web::pages::standing::{self, STALE_PERIODS, Standing};
@@ -27,6 +28,7 @@ pub fn items(
     found.extend(stuck(gathered));
     found.extend(triggers(gathered));
     found.extend(short(gathered));
+    found.extend(mass_loss(gathered, badges));
     found.extend(host_keys(gathered));
     if gathered.store_fault.is_none() {
         found.extend(silent(gathered, standings, badges));
@@ -223,6 +225,47 @@ fn host_keys(gathered: &Gathered) -> Vec<Item> {
             }
         })
         .collect()
+}
+
+/// Nodes that fell silent together: hardly their own fault.
+fn mass_loss(gathered: &Gathered, badges: &BTreeMap<NodeId, Badge>) -> Option<Item> {
+    let mut heard_ms: BTreeMap<NodeId, i64> = BTreeMap::new();
+    for (series, state) in gathered.series.iter().zip(&gathered.states) {
+        if let Some(last) = state.as_ref().and_then(|state| state.last) {
+            let newest_ms = heard_ms.entry(series.node).or_insert(last.tick_ms);
+            *newest_ms = last.tick_ms.max(*newest_ms);
+        }
+    }
+    let in_service = gathered
+        .inventory
+        .nodes
+        .iter()
+        .filter(|node| node.state == NodeState::InService && heard_ms.contains_key(&node.id));
+    let (silent, answering): (Vec<_>, Vec<_>) = in_service.partition(|node| {
+        let badge = badges.get(&node.id);
+        badge.is_some_and(|badge| badge.status == Status::NoData)
+    });
+    let last_heard_ms: Vec<i64> = silent
+        .iter()
+        .filter_map(|node| heard_ms.get(&node.id).copied())
+        .collect();
+    let window_ms = gathered.tick_ms.saturating_mul(2);
+    let (nodes, at_ms) = outage::together(&last_heard_ms, answering.len(), window_ms)?;
+    let text = format!(
+        "{} fell silent together, {} still answer: this looks like an outage of the network or of Headroom's host, not of the nodes. \
+         Removals wait until enough of them are fresh again.",
+        plural(nodes, "node"),
+        answering.len()
+    );
+    Some(Item {
+        at_ms: Some(at_ms),
+        ..item(
+            Status::Firing.says("outage"),
+            "Collection",
+            "/clusters",
+            text,
+        )
+    })
 }
 
 /// Nodes none of whose series answers, per cluster.

@@ -1,0 +1,15 @@
+DROP TRIGGER fleet_changes ON triggers;
+DROP TRIGGER fleet_changes ON actions;
+DROP TRIGGER fleet_changes ON steps;
+DROP TRIGGER fleet_changes ON trigger_counters;
+DROP TRIGGER fleet_changes ON counters;
+DROP TRIGGER fleet_changes ON node_jvm_profiles;
+DROP TRIGGER fleet_changes ON nodes;
+DROP TRIGGER fleet_changes ON clusters;
+DROP TRIGGER fleet_changes ON secrets;
+DROP TRIGGER fleet_changes ON jvm_profiles;
+DROP TRIGGER fleet_changes ON ssh_profiles;
+DROP FUNCTION fleet_changes();
+DROP TABLE collections;
+DROP TABLE collectors;
+DROP TABLE fleet_revision;
