@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::actions::{Nodes, Tools};
 use crate::clients::mail::Mailer;
+use crate::clients::private;
 use crate::clients::ssh::{self, Ssh};
 use crate::collectors::{self, Collectors, Reading, RememberedKeys};
 use crate::config::Config;
@@ -81,6 +82,13 @@ impl App {
             .await
             .map_err(|cause| Error::internal("could not open the database", cause))??;
         let vault = Vault::open(&config.auth.master_key_file)?;
+        let left = private::sweep(&config.tooling.private)?;
+        if left > 0 {
+            tracing::warn!(
+                folders = left,
+                "removed private files that a killed process had left"
+            );
+        }
         let allow_local = config.sampling.allow_local;
         let idle_limit = 3 * config.sampling.tick + ssh::Options::default().idle_limit;
         let options = ssh::Options {
@@ -97,6 +105,8 @@ impl App {
                 allow_local,
             )),
             mailer: Mailer::new(config.mail.smtp_url.as_ref(), config.mail.from.as_deref())?,
+            vault: vault.clone(),
+            tooling: config.tooling.clone(),
         };
         let started_at = Utc::now();
         Ok(Self {

@@ -1,5 +1,7 @@
 //! Reads the settings of an action key by key and notes every fault with its path, instead of stopping at the first.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value};
 
 use super::shell;
@@ -115,23 +117,67 @@ impl<'a> Fields<'a> {
         texts
     }
 
-    /// `true` or `false`; absent = false.
-    pub fn switch(&mut self, key: &'static str) -> bool {
-        match self.value(key) {
-            None => false,
-            Some(Value::Bool(value)) => *value,
-            Some(other) => {
-                self.fault(
-                    key,
-                    format!("must be true or false, not {}", type_name(other)),
-                );
-                false
-            }
+    /// Text that may be left out.
+    pub fn optional_text(&mut self, key: &'static str) -> Option<String> {
+        self.peek(key).then(|| self.required_text(key))
+    }
+
+    /// As [`Fields::templates`], and may be left out.
+    pub fn optional_templates(&mut self, key: &'static str, names: Names) -> Vec<String> {
+        if self.peek(key) {
+            self.templates(key, names)
+        } else {
+            Vec::new()
         }
     }
 
+    /// A whole number within bounds that may be left out.
+    pub fn integer(&mut self, key: &'static str, bounds: RangeInclusive<i64>) -> Option<i64> {
+        let value = self.value(key)?;
+        let number = value.as_i64().filter(|number| bounds.contains(number));
+        if number.is_none() {
+            let (low, high) = bounds.into_inner();
+            self.fault(key, format!("must be a whole number from {low} to {high}"));
+        }
+        number
+    }
+
+    /// One of some words that may be left out.
+    pub fn choice(&mut self, key: &'static str, words: &[&'static str]) -> Option<&'static str> {
+        let value = self.value(key)?;
+        let word = value
+            .as_str()
+            .and_then(|text| words.iter().copied().find(|word| *word == text));
+        if word.is_none() {
+            self.fault(key, format!("must be {}", words.join(" or ")));
+        }
+        word
+    }
+
+    /// `true` or `false`; absent = false.
+    pub fn switch(&mut self, key: &'static str) -> bool {
+        self.optional_switch(key).unwrap_or_default()
+    }
+
+    /// `true` or `false` that may be left out.
+    pub fn optional_switch(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        if value.as_bool().is_none() {
+            let message = format!("must be true or false, not {}", type_name(value));
+            self.fault(key, message);
+        }
+        value.as_bool()
+    }
+
+    /// Whether the key is there; known from now on.
+    fn peek(&mut self, key: &'static str) -> bool {
+        self.value(key).is_some()
+    }
+
     fn value(&mut self, key: &'static str) -> Option<&'a Value> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.entries?.get(key).filter(|value| !value.is_null())
     }
 

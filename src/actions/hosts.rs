@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::scope::{Host, HostRequest, Hosts};
 use crate::clients::ExecOutput;
-use crate::clients::command::run_script;
-use crate::clients::ssh::{Request, Ssh};
+use crate::clients::command::Command;
+use crate::clients::ssh::{Credentials, Request, Ssh};
 use crate::collectors::host_of;
 use crate::db::Db;
 use crate::error::{Error, Result};
@@ -53,13 +53,16 @@ impl Nodes {
         // Dropping the call tells the script to stop.
         let mut cancelled = request.cancelled.clone();
         if local {
-            let script = run_script(&request.script, limit, request.max_output);
-            or_cancelled(script, &mut cancelled).await
+            let script = Command::new("/bin/sh", &["-c", &request.script])
+                .stdin(request.stdin.as_slice())
+                .time_limit(limit)
+                .max_output(request.max_output);
+            or_cancelled(script.run(), &mut cancelled).await
         } else {
             let target = self.target(host).await?;
             let exec = Request {
                 script: request.script.clone(),
-                stdin: Vec::new(),
+                stdin: request.stdin.clone(),
                 time_limit: limit,
                 max_output: request.max_output,
                 // A person or a trigger waits for it, so a node that failed a moment ago is tried again at once.
@@ -91,6 +94,22 @@ impl Hosts for Nodes {
         request: &'a HostRequest,
     ) -> BoxFuture<'a, Result<ExecOutput>> {
         self.run(host, request).boxed()
+    }
+
+    fn login<'a>(
+        &'a self,
+        host: &'a Host,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Credentials>> {
+        async move {
+            let target = self.target(host).await?;
+            let limit = deadline.saturating_duration_since(Instant::now());
+            let login = self.ssh.credentials(&target, limit);
+            timeout_at(deadline, login)
+                .await
+                .unwrap_or_else(|_| Err(no_answer(host)))
+        }
+        .boxed()
     }
 }
 

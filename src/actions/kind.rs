@@ -14,6 +14,7 @@ use super::report::Report;
 use super::scope::{Scope, Tools};
 use crate::error::{Error, Fault, Result};
 use crate::models::StepTarget;
+use crate::models::step_run::StepRun;
 
 /// The time limit of a kind that says nothing else.
 pub(super) const DEFAULT_TIMEOUT_SECS: i64 = 60;
@@ -161,6 +162,8 @@ pub struct Attempt {
     pub tools: Arc<Tools>,
     /// Names this attempt to services that can tell a repetition; a repetition after a crash carries the same.
     pub token: String,
+    /// What an earlier attempt at this step wrote down with [`Attempt::note`], or gave out; empty for the first.
+    pub noted: Outputs,
     /// When the time limit is over.
     pub deadline: Instant,
     /// Becomes true when a person has cancelled the run or the claim on it was lost.
@@ -168,6 +171,26 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Writes down what the effect is about to do, for the attempt that follows a crash. To be awaited before anything is done.
+    ///
+    /// # Errors
+    /// The journal cannot be written, or the step is not under way any more: nothing may be done then.
+    pub async fn note(&self, outputs: &Outputs) -> Result<()> {
+        let json = serde_json::to_string(outputs)
+            .map_err(|cause| Error::internal("a note as JSON", cause))?;
+        let token = self.token.clone();
+        let noted = self
+            .tools
+            .db
+            .write(move |conn| StepRun::note(conn, &token, &json));
+        if noted.await? {
+            return Ok(());
+        }
+        Err(Error::Conflict(
+            "not begun: the step is not under way any more".into(),
+        ))
+    }
+
     /// Waits until the attempt is cancelled; for ever when it is not.
     pub async fn cancelled(&self) {
         let mut signal = self.cancelled.clone();

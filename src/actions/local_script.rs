@@ -5,20 +5,18 @@ use std::sync::Arc;
 use askama::Template as _;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
-use serde_json::Value;
 
 use super::{
-    Action, Attempt, Effect, Entry, Facts, Fields, Host, HostRequest, Outcome,
-    Outputs, Recovery, Report, Scope, Settings,
+    Action, Attempt, Effect, Entry, Facts, Fields, Host, HostRequest, Outcome, Recovery, Report,
+    Scope, Settings, on_hosts,
 };
-use crate::clients::{ExecOutput, Exit};
 use crate::error::{Error, Result};
 use crate::models::StepTarget;
 
 /// Hosts that one step works on at the same time.
 const AT_ONCE: usize = 64;
-/// Characters of a host's output that later steps may use.
-const MAX_OUTPUT_VALUE: usize = 4 * 1024;
+/// What ran, in a report.
+const WHAT: &str = "the script";
 
 /// The settings of a LocalScript.
 #[derive(Debug, Clone, PartialEq, Eq, askama::Template)]
@@ -85,7 +83,7 @@ impl Effect for Scripts {
                 .buffered(AT_ONCE)
                 .collect()
                 .await;
-            outcome(results)
+            on_hosts::outcome(results, WHAT)
         }
         .boxed()
     }
@@ -94,6 +92,7 @@ impl Effect for Scripts {
 async fn run(attempt: &Attempt, host: &Host, script: &str, max_output: usize) -> Entry {
     let request = HostRequest {
         script: script.to_owned(),
+        stdin: Vec::new(),
         deadline: attempt.deadline,
         max_output,
         cancelled: attempt.cancelled.clone(),
@@ -103,83 +102,5 @@ async fn run(attempt: &Attempt, host: &Host, script: &str, max_output: usize) ->
     } else {
         Arc::clone(&attempt.tools.hosts).run(host, &request).await
     };
-    entry(host, result)
-}
-
-fn entry(host: &Host, result: Result<ExecOutput>) -> Entry {
-    let subject = host.name.clone();
-    let address = Some(host.address.clone());
-    match result {
-        Ok(output) => Entry {
-            subject,
-            address,
-            succeeded: output.success(),
-            stdout: output.stdout_text(),
-            stderr: output.stderr_text(),
-            status: match output.status {
-                Exit::Status(status) => Some(status),
-                _ => None,
-            },
-            error: match &output.status {
-                Exit::Status(_) => None,
-                other => Some(format!("the script {other}")),
-            },
-            truncated: output.truncated,
-            took_ms: i64::try_from(output.took.as_millis()).unwrap_or(i64::MAX),
-        },
-        Err(cause) => Entry {
-            subject,
-            address,
-            error: Some(cause.to_string()),
-            ..Entry::default()
-        },
-    }
-}
-
-fn outcome(entries: Vec<Entry>) -> Outcome {
-    let failed: Vec<_> = entries.iter().filter(|entry| !entry.succeeded).collect();
-    let fault = (!failed.is_empty()).then(|| Error::Upstream {
-        what: failure(&failed, entries.len()),
-        retryable: false,
-    });
-    let mut outputs = Outputs::new();
-    outputs.insert("hosts".into(), entries.len().into());
-    outputs.insert("failed".into(), failed.len().into());
-    let names: Vec<_> = entries.iter().map(|entry| entry.subject.as_str()).collect();
-    outputs.insert("nodes".into(), Value::String(names.join(" ")));
-    if let [only] = entries.as_slice() {
-        let text: String = only.stdout.trim_end().chars().take(MAX_OUTPUT_VALUE).collect();
-        outputs.insert("output".into(), text.into());
-        outputs.insert("status".into(), only.status.into());
-        outputs.insert("node".into(), only.subject.clone().into());
-        outputs.insert("address".into(), only.address.clone().into());
-    }
-    Outcome {
-        outputs,
-        report: Report(entries),
-        fault,
-    }
-}
-
-fn failure(failed: &[&Entry], hosts: usize) -> String {
-    const NAMED: usize = 5;
-    let told: Vec<String> = failed
-        .iter()
-        .take(NAMED)
-        .map(|entry| match (&entry.error, entry.status) {
-            (Some(error), _) => format!("{}: {error}", entry.subject),
-            (None, Some(status)) => format!("{}: exit status {status}", entry.subject),
-            (None, None) => entry.subject.clone(),
-        })
-        .collect();
-    let more = match failed.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!("; and {more} more"),
-    };
-    format!(
-        "the script failed on {} of {hosts} {}: {}{more}",
-        failed.len(),
-        if hosts == 1 { "host" } else { "hosts" },
-        told.join("; ")
-    )
+    on_hosts::entry(host, WHAT, result)
 }

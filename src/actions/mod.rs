@@ -3,8 +3,10 @@
 //! A new kind is one file here, one line in `kinds!` and one partial `templates/actions/<kind>.html`; nothing else knows kinds.
 
 mod fields;
+mod files;
 mod hosts;
 mod kind;
+mod on_hosts;
 pub mod plan;
 mod report;
 mod scope;
@@ -37,6 +39,8 @@ macro_rules! kinds {
 kinds! {
     local_script::LocalScript,
     email::Email,
+    distributed_script::DistributedScript,
+    os_configuration::OSConfiguration,
 }
 
 /// The kind of a name.
@@ -165,6 +169,14 @@ mod tests {
                 "Email",
                 json!({"address": ["a@example.org", "B <b@example.org>"], "title": "{{ trigger.name }} fired", "content": "<b>why</b>: {{ run.reason }}"}),
             ),
+            (
+                "DistributedScript",
+                json!({"fabfile": "deploy.py", "task": "release", "args": ["--version", "1.2"], "at_once": 4, "keep_going": true}),
+            ),
+            (
+                "OSConfiguration",
+                json!({"puppetfile": "tomcat.pp", "install_puppet": false}),
+            ),
         ]
     }
 
@@ -199,23 +211,39 @@ mod tests {
     }
     const DEFAULT: i64 = 60;
 
+    /// `OSConfiguration` = `os_configuration`, `DeployEc2Node` = `deploy_ec2_node`.
+    fn snake_case(name: &str) -> String {
+        let chars: Vec<char> = name.chars().collect();
+        let mut snake = String::new();
+        for (at, c) in chars.iter().enumerate() {
+            let after_word = at > 0 && !chars[at - 1].is_ascii_uppercase();
+            let before_word = chars.get(at + 1).is_some_and(char::is_ascii_lowercase);
+            if at > 0 && c.is_ascii_uppercase() && (after_word || before_word) {
+                snake.push('_');
+            }
+            snake.push(c.to_ascii_lowercase());
+        }
+        snake
+    }
+
     #[test]
     fn every_kind_is_named_like_its_module() {
         for kind in KINDS {
-            let mut module = String::new();
-            for c in kind.name.chars() {
-                if c.is_ascii_uppercase() && !module.is_empty() {
-                    module.push('_');
-                }
-                module.push(c.to_ascii_lowercase());
-            }
-            for path in [
-                format!("src/actions/{module}.rs"),
-                format!("templates/actions/{module}.html"),
-            ] {
-                let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-                assert!(path.exists(), "{} is missing", path.display());
-            }
+            let module = snake_case(kind.name);
+            let exists = |path: String| {
+                std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                    .join(path)
+                    .exists()
+            };
+            assert!(
+                exists(format!("src/actions/{module}.rs"))
+                    || exists(format!("src/actions/{module}/mod.rs")),
+                "the file of {module} is missing"
+            );
+            assert!(
+                exists(format!("templates/actions/{module}.html")),
+                "the partial of {module} is missing"
+            );
         }
     }
 
@@ -225,7 +253,7 @@ mod tests {
             faults("LocalScrpt", json!({})),
             ["actions[1].kind: \"LocalScrpt\" is no action kind; did you mean \"LocalScript\"?"]
         );
-        assert!(faults("Zzz", json!({}))[0].ends_with("known are LocalScript, Email"));
+        assert!(faults("Zzz", json!({}))[0].contains("known are LocalScript, Email"));
     }
 
     #[test]

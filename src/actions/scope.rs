@@ -13,10 +13,12 @@ use super::shell;
 use super::template::{Names, Template, split_step, unknown};
 use crate::clients::ExecOutput;
 use crate::clients::mail::Mailer;
-use crate::config::nearest;
+use crate::clients::ssh::Credentials;
+use crate::config::{Tooling, nearest};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::models::{NodeId, SshProfileId, StepTarget};
+use crate::vault::Vault;
 
 /// The ways out.
 pub struct Tools {
@@ -26,6 +28,10 @@ pub struct Tools {
     pub hosts: Arc<dyn Hosts>,
     /// Sends mail.
     pub mailer: Mailer,
+    /// Secrets at rest.
+    pub vault: Vault,
+    /// Programs and folders.
+    pub tooling: Tooling,
 }
 
 /// A node as a step reaches it.
@@ -45,6 +51,8 @@ pub struct Host {
 pub struct HostRequest {
     /// For `/bin/sh`.
     pub script: String,
+    /// What it reads; empty = nothing.
+    pub stdin: Vec<u8>,
     /// When it is stopped.
     pub deadline: Instant,
     /// How much of each of its streams is kept, in bytes.
@@ -64,6 +72,13 @@ pub trait Hosts: Send + Sync {
         host: &'a Host,
         request: &'a HostRequest,
     ) -> BoxFuture<'a, Result<ExecOutput>>;
+
+    /// What another program needs to log in to a host as Headroom does.
+    ///
+    /// # Errors
+    /// The host cannot be reached or is not trusted, or is not reached over SSH at all.
+    fn login<'a>(&'a self, host: &'a Host, deadline: Instant)
+    -> BoxFuture<'a, Result<Credentials>>;
 }
 
 /// What a step knows when it starts.
@@ -105,6 +120,16 @@ impl Scope {
     pub fn fill(&self, key: &str, text: &str) -> Result<String> {
         Template::parse(text)
             .and_then(|template| template.fill(|name| self.value(name, None)))
+            .map_err(|message| Error::invalid(key, message))
+    }
+
+    /// As [`Scope::fill`], for a host, whose own names may stand in the text too.
+    ///
+    /// # Errors
+    /// As [`Scope::fill`].
+    pub fn fill_for(&self, key: &str, text: &str, host: &Host) -> Result<String> {
+        Template::parse(text)
+            .and_then(|template| template.fill(|name| self.value(name, Some(host))))
             .map_err(|message| Error::invalid(key, message))
     }
 

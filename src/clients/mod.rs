@@ -3,6 +3,7 @@
 mod backoff;
 pub mod command;
 mod output;
+pub mod private;
 pub mod ssh;
 
 pub use output::{ExecOutput, Exit};

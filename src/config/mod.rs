@@ -8,6 +8,7 @@ mod log;
 mod mail;
 mod sampling;
 mod source;
+mod tooling;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ pub use log::{Log, LogFormat};
 pub use mail::Mail;
 pub use sampling::Sampling;
 pub use source::{SETTINGS, Setting, Source, nearest};
+pub use tooling::{Tooling, Zabbix, ZabbixLogin};
 
 use crate::error::Result;
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub sampling: Sampling,
     /// Logging.
     pub log: Log,
+    /// What actions work with.
+    pub tooling: Tooling,
 }
 
 impl Config {
@@ -66,6 +70,7 @@ impl Config {
             auth: Auth::from_source(&mut source, &data),
             sampling: Sampling::from_source(&mut source, &http),
             log: Log::from_source(&mut source),
+            tooling: Tooling::from_source(&mut source, &data),
             http,
             data,
         };

@@ -59,6 +59,13 @@ pub const SETTINGS: &[Setting] = &[
     plain("insecure", "HEADROOM_INSECURE"),
     plain("allow_local", "HEADROOM_ALLOW_LOCAL"),
     plain("metrics_open", "HEADROOM_METRICS_OPEN"),
+    plain("fab", "HEADROOM_FAB"),
+    plain("docker_compose", "HEADROOM_DOCKER_COMPOSE"),
+    plain("zabbix_url", "HEADROOM_ZABBIX_URL"),
+    plain("zabbix_user", "HEADROOM_ZABBIX_USER"),
+    secret("zabbix_password", "HEADROOM_ZABBIX_PASSWORD"),
+    secret("zabbix_token", "HEADROOM_ZABBIX_TOKEN"),
+    plain("zabbix_ca_file", "HEADROOM_ZABBIX_CA_FILE"),
 ];
 
 /// Variables of the same prefix that are read elsewhere: by the command line, by `make test`.

@@ -122,3 +122,29 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.http.listen.port(), 2);
     assert_eq!(config.sampling.tick.as_secs(), 10);
 }
+
+#[test]
+fn zabbix_needs_an_address_and_exactly_one_login() {
+    let url = ("zabbix_url", "https://zabbix.example.org/zabbix");
+    let by_password = [url, ("zabbix_user", "api"), ("zabbix_password", "hunter2")];
+    for good in [&by_password[..], &[url, ("zabbix_token", "hunter2")]] {
+        let config = Config::from_source(Source::of(good)).unwrap();
+        assert!(config.tooling.zabbix.is_some());
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+    for (bad, said) in [
+        (&[("zabbix_user", "api")][..], "needs HEADROOM_ZABBIX_URL"),
+        (&[url], "needs HEADROOM_ZABBIX_TOKEN, or"),
+        (
+            &[url, ("zabbix_token", "a"), ("zabbix_user", "b")],
+            "excludes HEADROOM_ZABBIX_USER",
+        ),
+        (
+            &[("zabbix_url", "zabbix:80"), ("zabbix_token", "a")],
+            "is not a URL such as",
+        ),
+    ] {
+        let found = faults(bad);
+        assert!(found[0].contains(said), "{found:?}");
+    }
+}

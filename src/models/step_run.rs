@@ -194,6 +194,19 @@ impl StepRun {
             .load(conn)?)
     }
 
+    /// Writes down what the step under way with this token is about to do; false when there is none.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn note(conn: &mut Connection, token: &str, outputs: &str) -> Result<bool> {
+        let changed = diesel::update(step_runs::table)
+            .filter(step_runs::token.eq(token))
+            .filter(step_runs::state.eq(StepState::Started))
+            .set(step_runs::outputs.eq(outputs))
+            .execute(conn)?;
+        Ok(changed == 1)
+    }
+
     /// Writes a transition if the step is in one of `from`; false when it is not.
     ///
     /// # Errors

@@ -39,6 +39,8 @@ pub(super) struct Finished {
 pub(super) struct Prepared {
     pub action: Box<dyn Action>,
     pub effect: Box<dyn Effect>,
+    /// What an earlier attempt wrote down before it acted.
+    pub noted: Outputs,
     /// What it acts on, once resolved.
     pub target_name: Option<String>,
 }
@@ -59,6 +61,7 @@ pub(super) async fn prepare(
     Ok(Prepared {
         action,
         effect,
+        noted: scope::outputs(step)?,
         target_name,
     })
 }
@@ -72,6 +75,7 @@ pub(super) fn new_token() -> String {
 pub(super) fn attempt(
     ctx: &Context,
     step: &StepRun,
+    prepared: &Prepared,
     token: &str,
     cancelled: &watch::Receiver<bool>,
 ) -> Attempt {
@@ -79,6 +83,7 @@ pub(super) fn attempt(
     Attempt {
         tools: Arc::clone(&ctx.tools),
         token: token.to_owned(),
+        noted: prepared.noted.clone(),
         deadline: Instant::now() + limit,
         cancelled: cancelled.clone(),
     }

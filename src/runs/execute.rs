@@ -205,7 +205,7 @@ impl Drive {
         };
         self.change(&step, announced, line).await?;
         ctx.witness.at(Boundary::Started(step.id));
-        let attempt = effects::attempt(&ctx, &step, &token, &self.cancelled());
+        let attempt = effects::attempt(&ctx, &step, &prepared, &token, &self.cancelled());
         let effect = effects::perform(ctx, step.clone(), prepared, attempt);
         self.launch(step.id, Box::pin(effect));
         Ok(())
@@ -241,7 +241,7 @@ impl Drive {
         };
         let token = step.token.clone().unwrap_or_else(effects::new_token);
         // An undo is never cancelled: what it leaves half-done costs more than what it takes.
-        let attempt = effects::attempt(&ctx, &step, &token, &watch::channel(false).1);
+        let attempt = effects::attempt(&ctx, &step, &prepared, &token, &watch::channel(false).1);
         let outputs = scope::outputs(&step)?;
         let effect = effects::undo(ctx, step.clone(), prepared, attempt, outputs);
         self.launch(step.id, Box::pin(effect));

@@ -70,7 +70,7 @@ async fn take_up_step(drive: &mut Drive, step: &StepRun) -> Result<()> {
     };
     drive.change(step, change, line).await?;
     let token = step.token.clone().unwrap_or_else(effects::new_token);
-    let attempt = effects::attempt(&ctx, step, &token, &drive.cancelled());
+    let attempt = effects::attempt(&ctx, step, &prepared, &token, &drive.cancelled());
     let effect = effects::resume(ctx, step.clone(), prepared, attempt, begin);
     drive.launch(step.id, Box::pin(effect));
     Ok(())

@@ -237,7 +237,7 @@ impl Engine {
         Ok(connection)
     }
 
-    async fn record(&self, host: &Host) -> Result<Record, String> {
+    pub(super) async fn record(&self, host: &Host) -> Result<Record, String> {
         match &host.login.trust {
             Trust::Pinned(lines) => Ok(lines.record(&host.address, host.port)),
             Trust::FirstUse => {
@@ -360,7 +360,7 @@ fn changed(known: &HostKey, shown: &HostKey) -> String {
     )
 }
 
-fn upstream(host: &Host, why: &str) -> Error {
+pub(super) fn upstream(host: &Host, why: &str) -> Error {
     Error::Upstream {
         what: format!("ssh {}: {why}", label(host)),
         retryable: true,

@@ -4,6 +4,7 @@
 //! non-blocking, so a host that hangs costs a timer and never a thread.
 
 mod connection;
+mod credentials;
 mod engine;
 mod known_hosts;
 mod program;
@@ -22,8 +23,10 @@ use tokio::time::Instant;
 
 use crate::clients::output::{ExecOutput, Exit, Kept};
 use crate::error::{Error, Result};
-use engine::{Done, Engine, Job};
+use connection::label;
+use engine::{Done, Engine, Job, upstream};
 
+pub use credentials::Credentials;
 pub use known_hosts::KnownHosts;
 pub(crate) use program::{Program, quote};
 pub(crate) use talk::Listener;

@@ -49,7 +49,9 @@ async fn child() {
     let number = |name| std::env::var(name).unwrap().parse::<usize>().unwrap();
     let db = Db::connect_only(&url).unwrap();
     let (_stop, stopped) = watch::channel(false);
-    let mut ctx = context(&db, "doomed", Mailer::new(None, None).unwrap(), stopped);
+    let folder = tempfile::tempdir().unwrap();
+    let mailer = Mailer::new(None, None).unwrap();
+    let mut ctx = context(folder.path(), &db, "doomed", mailer, stopped);
     ctx.witness = Arc::new(Killer {
         at: number(AT),
         met: AtomicUsize::new(0),

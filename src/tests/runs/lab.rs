@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use headroom::actions::distributed_script::DistributedScript;
 use headroom::actions::email::Email;
 use headroom::actions::local_script::LocalScript;
+use headroom::actions::os_configuration::OSConfiguration;
 use headroom::actions::plan::plan_trigger;
 use headroom::actions::{
     Action, Attempt, Effect, Facts, Fields, Found, Host, HostRequest, Hosts, Kind, Nodes, Outcome,
     Outputs, Recovery, Report, Scope, Settings, Tools,
 };
 use headroom::clients::mail::Mailer;
-use headroom::clients::ssh::{Options, Ssh};
+use headroom::clients::ssh::{Credentials, Options, Ssh};
 use headroom::clients::{ExecOutput, command};
 use headroom::collectors::RememberedKeys;
+use headroom::config::Tooling;
 use headroom::db::{Connection, Db};
 use headroom::error::{Error, Result};
 use headroom::models::action::{Action as ActionRow, NewAction};
@@ -26,7 +29,7 @@ use headroom::models::node::{NewNode, Node};
 use headroom::models::run::Run;
 use headroom::models::run_event::RunEvent;
 use headroom::models::step::{NewStep, Step};
-use headroom::models::step_run::StepRun;
+use headroom::models::step_run::{StepChange, StepRun};
 use headroom::models::trigger::{NewTrigger, Trigger};
 use headroom::models::{
     Mode, NodeState, OnFailure, Origin, RunId, RunState, StepRunId, StepState, StepTarget, When,
@@ -41,6 +44,8 @@ use tokio::sync::watch;
 pub const KINDS: &[Kind] = &[
     Kind::of::<LocalScript>("LocalScript"),
     Kind::of::<Email>("Email"),
+    Kind::of::<DistributedScript>("DistributedScript"),
+    Kind::of::<OSConfiguration>("OSConfiguration"),
     Kind::of::<Probe>("Probe"),
 ];
 
@@ -56,10 +61,11 @@ pub struct Planned {
 
 impl Planned {
     pub fn new(name: &'static str, kind: &'static str, settings: Value) -> Self {
-        let target = if kind == "LocalScript" {
-            StepTarget::LastNode
-        } else {
+        let on_none = headroom::actions::refuse_target(kind, StepTarget::None).is_none();
+        let target = if on_none || kind == "Probe" {
             StepTarget::None
+        } else {
+            StepTarget::LastNode
         };
         Self {
             name,
@@ -119,7 +125,7 @@ impl Lab {
     pub fn on(folder: TempDir, url: &str, mailer: Mailer) -> Self {
         let db = Db::open(url).unwrap();
         let (stop, stopped) = watch::channel(false);
-        let ctx = context(&db, "worker-a", mailer, stopped);
+        let ctx = context(folder.path(), &db, "worker-a", mailer, stopped);
         let lab = Self {
             folder,
             db,
@@ -158,6 +164,13 @@ impl Lab {
         self.write(|conn| {
             let cluster = Cluster::by_name(conn, "web")?;
             Node::insert(conn, &new_node(name, &cluster, created_ms))
+        });
+    }
+
+    pub fn remove_node(&self, name: &str) {
+        self.write(|conn| {
+            let node = Node::by_name(conn, name)?;
+            Node::delete(conn, node.id)
         });
     }
 
@@ -207,6 +220,19 @@ impl Lab {
         self.run(run).state
     }
 
+    /// Leaves a step as a crash does: announced, with nothing known of its outcome.
+    pub fn announce(&self, run: RunId, name: &str) {
+        let step = self.step(run, name);
+        let change = StepChange {
+            state: Some(StepState::Started),
+            token: Some(Some("headroom-token".into())),
+            attempt: Some(1),
+            target_name: (step.target == StepTarget::LastNode).then(|| "web01".into()),
+            ..StepChange::default()
+        };
+        self.write(|conn| StepRun::change(conn, step.id, &[StepState::Planned], &change));
+    }
+
     pub fn run(&self, run: RunId) -> Run {
         self.write(|conn| Run::find(conn, run))
     }
@@ -243,18 +269,48 @@ impl Lab {
     }
 
     /// Has the engine reach nodes as Headroom does: over SSH, or here.
-    pub fn with_nodes(mut self, allow_local: bool) -> Self {
+    pub fn with_nodes(self, allow_local: bool) -> Self {
+        let tooling = Tooling::new(&self.path("data"));
+        self.with_tooling(allow_local, tooling)
+    }
+
+    /// As [`Lab::with_nodes`], with programs and folders of the test's own.
+    pub fn with_tooling(mut self, allow_local: bool, tooling: Tooling) -> Self {
         let keys = Arc::new(RememberedKeys::new(self.db.clone()));
         let ssh = Ssh::new(Options::default(), keys).unwrap();
         let vault = Vault::open(&self.path("master.key")).unwrap();
-        let hosts = Nodes::new(self.db.clone(), vault, ssh, allow_local);
+        let hosts = Nodes::new(self.db.clone(), vault.clone(), ssh, allow_local);
         let mailer = Mailer::new(None, None).unwrap();
         self.ctx.tools = Arc::new(Tools {
             db: self.db.clone(),
             hosts: Arc::new(hosts),
             mailer,
+            vault,
+            tooling,
         });
         self
+    }
+
+    /// The same engine with other programs.
+    pub fn sharing(&self, tooling: Tooling) -> Context {
+        let Tools {
+            db,
+            hosts,
+            mailer,
+            vault,
+            ..
+        } = &*self.ctx.tools;
+        let tools = Tools {
+            db: db.clone(),
+            hosts: Arc::clone(hosts),
+            mailer: mailer.clone(),
+            vault: vault.clone(),
+            tooling,
+        };
+        Context {
+            tools: Arc::new(tools),
+            ..self.ctx.clone()
+        }
     }
 
     /// Another process with the same database.
@@ -268,11 +324,19 @@ impl Lab {
 }
 
 /// An engine with short times, whose nodes are this machine.
-pub fn context(db: &Db, worker: &str, mailer: Mailer, stop: watch::Receiver<bool>) -> Context {
+pub fn context(
+    folder: &Path,
+    db: &Db,
+    worker: &str,
+    mailer: Mailer,
+    stop: watch::Receiver<bool>,
+) -> Context {
     let tools = Tools {
         db: db.clone(),
         hosts: Arc::new(Here),
         mailer,
+        vault: Vault::open(&folder.join("master.key")).unwrap(),
+        tooling: Tooling::new(&folder.join("data")),
     };
     let mut ctx = Context::new(Arc::new(tools), worker, stop);
     ctx.kinds = KINDS;
@@ -342,6 +406,14 @@ impl Hosts for Here {
             }
         }
         .boxed()
+    }
+
+    fn login<'a>(
+        &'a self,
+        _host: &'a Host,
+        _deadline: tokio::time::Instant,
+    ) -> BoxFuture<'a, Result<Credentials>> {
+        async { Err(Error::Conflict("not over SSH".into())) }.boxed()
     }
 }
 

@@ -18,13 +18,18 @@ const SOON: Duration = Duration::from_secs(20);
 
 impl Lab {
     /// Adds a node that is reached over SSH.
-    fn add_ssh_node(&self, name: &str, address: &str, port: u16, sshd: &Sshd) {
+    pub fn add_ssh_node(&self, name: &str, address: &str, port: u16, sshd: &Sshd) {
+        self.add_ssh_node_as(USER, name, address, port, sshd);
+    }
+
+    /// Adds a node that is reached over SSH by a certain user.
+    pub fn add_ssh_node_as(&self, login: &str, name: &str, address: &str, port: u16, sshd: &Sshd) {
         self.write(|conn| {
             let profile = SshProfile::insert(
                 conn,
                 &NewSshProfile {
                     name: format!("to-{name}"),
-                    login: USER.into(),
+                    login: login.into(),
                     port: port.into(),
                     private_key_file: Some(sshd.key_file().display().to_string()),
                     private_key_secret: None,

@@ -18,6 +18,8 @@ use super::{ports, wait};
 pub const USER: &str = "headroom-test";
 /// A user whose scripts may kill whatever is theirs, other tests do not log in as.
 pub const HOSTILE_USER: &str = "headroom-hostile";
+/// A user for whom [`Sudo`] is allowed for a while.
+pub const SUDO_USER: &str = "headroom-sudo";
 const START_LIMIT: Duration = Duration::from_secs(20);
 static MADE_USER: Once = Once::new();
 
@@ -220,6 +222,28 @@ impl Drop for Sshd {
     }
 }
 
+/// Lets [`SUDO_USER`] become root without a password, until it is dropped.
+pub struct Sudo(());
+
+impl Sudo {
+    const RULE: &str = "/etc/sudoers.d/headroom-test";
+
+    pub fn allow() -> Self {
+        let made = fs::write(
+            Self::RULE,
+            format!("{SUDO_USER} ALL=(root) NOPASSWD: ALL\n"),
+        );
+        made.unwrap();
+        Self(())
+    }
+}
+
+impl Drop for Sudo {
+    fn drop(&mut self) {
+        fs::remove_file(Self::RULE).unwrap();
+    }
+}
+
 /// A host that accepts connections and then behaves badly.
 pub struct BadHost {
     address: SocketAddr,
@@ -270,7 +294,7 @@ impl BadHost {
 
 fn make_user() {
     MADE_USER.call_once(|| {
-        for name in [USER, HOSTILE_USER] {
+        for name in [USER, HOSTILE_USER, SUDO_USER] {
             let exists = || nix::unistd::User::from_name(name).unwrap().is_some();
             if exists() {
                 continue;

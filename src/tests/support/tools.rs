@@ -34,6 +34,11 @@ pub fn python() -> PathBuf {
     tool("venv/bin/python")
 }
 
+/// Fabric's `fab`.
+pub fn fab() -> PathBuf {
+    tool("actions-venv/bin/fab")
+}
+
 /// A program of the newest PostgreSQL server that Debian installed; what stands in PATH may be a wrapper or another version.
 pub fn postgres(program: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql")
