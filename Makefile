@@ -1,6 +1,6 @@
 # `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench build setup audit
+.PHONY: help run test bench build setup audit fuzz
 env = . scripts/env.sh &&
 
 help: ## this list
@@ -23,6 +23,10 @@ build: ## the optimised binary; prints where it is
 
 setup: ## install what tests and benchmarks need (lists it and asks first)
 	@scripts/setup all
+
+fuzz: ## feed the reader of JMX replies with damaged ones for FUZZ_SECS seconds (300)
+	@scripts/setup fuzz
+	@scripts/fuzz
 
 audit: ## known vulnerabilities in the crates used (asks the advisory database over the network)
 	@scripts/setup test

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use crate::actions::{Nodes, Tools};
+use crate::clients::jmx::{self, Jmx, Jvm};
 use crate::clients::mail::Mailer;
 use crate::clients::private;
 use crate::clients::ssh::{self, Ssh};
@@ -21,6 +22,7 @@ use crate::jobs::queue::Queue;
 use crate::jobs::supervise::Stop;
 use crate::metrics::Metrics;
 use crate::models::counter::Counter;
+use crate::models::jvm_profile::JvmProfile;
 use crate::models::node::Node;
 use crate::models::{Via, to_ms};
 use crate::runs;
@@ -52,6 +54,8 @@ pub struct App {
     pub vault: Vault,
     /// Every way to read a counter.
     pub collectors: Collectors,
+    /// Speaks to JVMs.
+    pub jmx: Jmx,
     /// What runs act with.
     pub tools: Arc<Tools>,
     /// What this process counts about itself.
@@ -91,6 +95,10 @@ impl App {
         }
         let allow_local = config.sampling.allow_local;
         let idle_limit = 3 * config.sampling.tick + ssh::Options::default().idle_limit;
+        let jmx = Jmx::new(jmx::Options {
+            idle_limit,
+            ..jmx::Options::default()
+        })?;
         let options = ssh::Options {
             idle_limit,
             ..ssh::Options::default()
@@ -110,7 +118,8 @@ impl App {
         };
         let started_at = Utc::now();
         Ok(Self {
-            collectors: Collectors::new(ssh, allow_local),
+            collectors: Collectors::new(ssh, jmx.clone(), allow_local),
+            jmx,
             tools: Arc::new(tools),
             store: open_store(&config)?,
             queue: open_queue(&config, "runs").await?,
@@ -163,6 +172,21 @@ impl App {
             .collectors
             .read(&target, to_ms(Utc::now()), Instant::now() + limit)
             .await)
+    }
+
+    /// A JVM of a node, by the name of its profile.
+    ///
+    /// # Errors
+    /// There is no such node, it has no such profile, or the profile cannot be used.
+    pub async fn jvm(&self, node: String, profile: String) -> Result<Arc<Jvm>> {
+        let vault = self.vault.clone();
+        self.db
+            .read(move |conn| {
+                let node = Node::by_name(conn, &node)?;
+                let profile = JvmProfile::by_name(conn, &profile)?;
+                collectors::jvm_of(conn, &vault, &node, &profile)
+            })
+            .await
     }
 
     /// Who changes the fleet, and what the change is held against.

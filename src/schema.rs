@@ -32,6 +32,8 @@ diesel::table! {
         name -> Text,
         port -> Nullable<Integer>,
         url -> Nullable<Text>,
+        transport -> Text,
+        path -> Nullable<Text>,
         login -> Nullable<Text>,
         password_env -> Nullable<Text>,
         password_secret -> Nullable<BigInt>,

@@ -40,7 +40,10 @@ pub(super) async fn export(app: &App) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn sample(app: &App, args: Sample) -> anyhow::Result<ExitCode> {
-    let readings = app.read_now(args.node, args.counter).await?;
+    let readings = app.read_now(args.node, args.counter).await;
+    // A JVM keeps a login for minutes that nobody has ended.
+    app.jmx.close().await;
+    let readings = readings?;
     let failed = readings.iter().any(|reading| reading.outcome.is_err());
     if args.json {
         let lines = readings.iter().map(|reading| {

@@ -49,6 +49,7 @@ pub(super) async fn serve(config: Config, args: Serve) -> anyhow::Result<ExitCod
             GRACE.as_secs()
         );
     }
+    app.jmx.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

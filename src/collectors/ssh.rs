@@ -190,7 +190,7 @@ impl Collector for SshCollector {
                     key: due.key,
                     text: match &due.counter.source {
                         Source::Script(text) => text,
-                        Source::Other => "",
+                        Source::Jmx { .. } => "",
                     },
                     timeout: due.counter.timeout,
                 })

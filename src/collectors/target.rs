@@ -8,7 +8,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::clients::jmx::Jvm;
 use crate::clients::ssh::{Host, KnownHosts, Login, Trust};
+use crate::collectors::jvm::JvmProfiles;
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::counter::Counter;
@@ -30,6 +32,8 @@ pub struct Target {
     pub name: String,
     /// How to reach it over SSH; an error where the profile cannot be used, none where the node has no profile.
     pub ssh: Option<Result<Host, String>>,
+    /// How to reach its JVMs; an error where a profile cannot be used.
+    pub jvms: Vec<(JvmProfileId, Result<Arc<Jvm>, String>)>,
     /// Its due series.
     pub reads: Vec<ToRead>,
 }
@@ -63,8 +67,15 @@ pub struct CounterSpec {
 pub enum Source {
     /// What a script prints.
     Script(String),
-    /// What this version cannot read.
-    Other,
+    /// An attribute of an MBean of each of the node's JVMs.
+    Jmx {
+        /// The MBean's name.
+        mbean: String,
+        /// The attribute's name.
+        attribute: String,
+        /// A member of it, nested with dots.
+        key: Option<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -72,17 +83,35 @@ struct ScriptSettings {
     script: String,
 }
 
+#[derive(Deserialize)]
+struct JmxSettings {
+    mbean: String,
+    attribute: String,
+    key: Option<String>,
+}
+
 impl CounterSpec {
     fn new(counter: &Counter) -> Result<Self> {
+        let damaged =
+            |cause| Error::internal(format!("settings of counter \"{}\"", counter.name), cause);
         let source = match counter.kind {
             CounterKind::Ssh | CounterKind::Local => {
                 let settings: ScriptSettings =
-                    serde_json::from_str(&counter.settings).map_err(|cause| {
-                        Error::internal(format!("settings of counter \"{}\"", counter.name), cause)
-                    })?;
+                    serde_json::from_str(&counter.settings).map_err(damaged)?;
                 Source::Script(settings.script)
             }
-            CounterKind::Jmx => Source::Other,
+            CounterKind::Jmx => {
+                let JmxSettings {
+                    mbean,
+                    attribute,
+                    key,
+                } = serde_json::from_str(&counter.settings).map_err(damaged)?;
+                Source::Jmx {
+                    mbean,
+                    attribute,
+                    key,
+                }
+            }
         };
         Ok(Self {
             id: counter.id,
@@ -98,7 +127,7 @@ impl CounterSpec {
 pub(super) fn all(conn: &mut Connection, vault: &Vault) -> Result<Vec<Target>> {
     let used = used_counters(conn)?;
     let logins = logins(conn, vault)?;
-    let jvms = jvms_of_nodes(conn)?;
+    let jvms = jvms_of_nodes(conn, vault)?;
     let mut targets = Vec::new();
     for node in Node::all(conn)? {
         if node.state != NodeState::InService {
@@ -130,7 +159,7 @@ pub fn load_one(
     let counter = Counter::find(conn, counter)?;
     let spec = Arc::new(CounterSpec::new(&counter)?);
     let logins = logins(conn, vault)?;
-    let jvms = jvms_of_nodes(conn)?;
+    let jvms = jvms_of_nodes(conn, vault)?;
     Ok(target(&node, &[(counter, spec)], &logins, &jvms))
 }
 
@@ -159,10 +188,18 @@ pub fn host_of(conn: &mut Connection, vault: &Vault, node: &Node) -> Result<Host
 
 type Used = (Counter, Arc<CounterSpec>);
 type Logins = HashMap<SshProfileId, Result<(u16, Arc<Login>), String>>;
-type Jvms = HashMap<NodeId, Vec<JvmProfileId>>;
+/// The JVMs of nodes, and how they are reached.
+struct Jvms {
+    of_nodes: HashMap<NodeId, Vec<JvmProfileId>>,
+    profiles: JvmProfiles,
+}
 
 fn target(node: &Node, counters: &[Used], logins: &Logins, jvms: &Jvms) -> Target {
-    let jvms = jvms.get(&node.id).map(Vec::as_slice).unwrap_or_default();
+    let Jvms { of_nodes, profiles } = jvms;
+    let jvms = of_nodes
+        .get(&node.id)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let reads = counters.iter().flat_map(|(counter, spec)| {
         SeriesKey::of(counter, node, jvms).map(|key| ToRead {
             key,
@@ -180,6 +217,10 @@ fn target(node: &Node, counters: &[Used], logins: &Logins, jvms: &Jvms) -> Targe
                 login,
             })
         }),
+        jvms: jvms
+            .iter()
+            .map(|id| (*id, profiles.jvm(node, *id)))
+            .collect(),
         reads: reads.collect(),
     }
 }
@@ -216,12 +257,15 @@ pub fn is_due(every_secs: Option<i64>, tick_ms: i64) -> bool {
     }
 }
 
-fn jvms_of_nodes(conn: &mut Connection) -> Result<Jvms> {
-    let mut jvms = Jvms::new();
+fn jvms_of_nodes(conn: &mut Connection, vault: &Vault) -> Result<Jvms> {
+    let mut of_nodes: HashMap<NodeId, Vec<JvmProfileId>> = HashMap::new();
     for (node, jvm) in node::jvm_profiles_of_nodes(conn)? {
-        jvms.entry(node).or_default().push(jvm);
+        of_nodes.entry(node).or_default().push(jvm);
     }
-    Ok(jvms)
+    Ok(Jvms {
+        of_nodes,
+        profiles: JvmProfiles::load(conn, vault)?,
+    })
 }
 
 fn logins(conn: &mut Connection, vault: &Vault) -> Result<Logins> {

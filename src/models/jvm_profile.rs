@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use crate::models::named::named_queries;
-use crate::models::{JvmProfileId, SecretId};
+use crate::models::{JmxTransport, JvmProfileId, SecretId};
 use crate::schema::jvm_profiles;
 
 /// How to reach a JVM's JMX on a node.
@@ -14,10 +14,14 @@ pub struct JvmProfile {
     pub id: JvmProfileId,
     /// Unique name.
     pub name: String,
-    /// Port of the RMI registry.
+    /// Port of the RMI registry, or of the Jolokia agent.
     pub port: Option<i32>,
-    /// A `service:jmx:rmi:` URL instead of the port.
+    /// A `service:jmx:rmi:` URL, or that of a Jolokia agent, instead of the port.
     pub url: Option<String>,
+    /// How its MBeans are reached.
+    pub transport: JmxTransport,
+    /// The Jolokia agent's path at the port.
+    pub path: Option<String>,
     /// User to log in as.
     pub login: Option<String>,
     /// Environment variable that holds the password.
@@ -42,6 +46,10 @@ pub struct NewJvmProfile {
     pub port: Option<i32>,
     /// See [`JvmProfile::url`].
     pub url: Option<String>,
+    /// See [`JvmProfile::transport`].
+    pub transport: JmxTransport,
+    /// See [`JvmProfile::path`].
+    pub path: Option<String>,
     /// See [`JvmProfile::login`].
     pub login: Option<String>,
     /// See [`JvmProfile::password_env`].

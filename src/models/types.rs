@@ -143,6 +143,14 @@ words! {
         Draining = "draining",
     }
 
+    /// How a JVM's MBeans are reached.
+    JmxTransport {
+        /// By RMI, as every JVM speaks it.
+        Rmi = "rmi",
+        /// By a Jolokia agent, over HTTP.
+        Jolokia = "jolokia",
+    }
+
     /// How a host's key is trusted.
     HostKeyPolicy {
         /// Only the keys in the profile's known_hosts.

@@ -10,6 +10,7 @@ mod api;
 mod architecture;
 mod cli;
 mod fleet;
+mod jmx;
 mod migrations;
 mod models;
 mod pages;

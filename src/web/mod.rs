@@ -7,6 +7,7 @@ pub mod commands;
 pub mod error;
 pub mod health;
 pub mod layers;
+pub mod mbeans;
 pub mod pages;
 pub mod peer;
 pub mod routes;

@@ -56,6 +56,7 @@ fn pages() -> Vec<Line> {
         get("/clusters/{name}", VIEWER, p::cluster::show),
         get("/nodes/{name}", VIEWER, p::node::show),
         post("/nodes/{name}/host-key", ADMIN, p::node::accept_key),
+        get("/nodes/{name}/jvms/{jvm}", OPERATOR, p::mbeans::show),
         get("/counters", VIEWER, p::counters::list),
         get("/counters/{name}", VIEWER, p::counter::show),
         get("/counters/{name}/graph", VIEWER, p::graph::data),

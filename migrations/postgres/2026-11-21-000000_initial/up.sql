@@ -28,6 +28,8 @@ CREATE TABLE jvm_profiles (
     name TEXT NOT NULL UNIQUE,
     port INTEGER,
     url TEXT,
+    transport TEXT NOT NULL,
+    path TEXT,
     login TEXT,
     password_env TEXT,
     password_secret BIGINT REFERENCES secrets (id),

@@ -81,7 +81,9 @@ fn reading_is_for_viewers_and_nothing_that_changes_is() {
         let Access::Needs(role) = operation.line.access else {
             panic!("{place} is open");
         };
-        if operation.changes() {
+        // Looking into a JVM makes Headroom log in there.
+        let connects = operation.line.path.contains("/jvms/");
+        if operation.changes() || connects {
             assert!(role > Role::Viewer, "{place}");
         } else {
             assert_eq!(role, Role::Viewer, "{place}");

@@ -146,12 +146,28 @@ const OF_THE_TEXT: &[(&str, &str)] = &[
         "jvm_profiles[0].port: exactly one of port and url is required",
     ),
     (
-        "jvm_profiles: [{ name: t, port: 1, url: \"service:jmx:rmi:///x\" }]",
+        "jvm_profiles: [{ name: t, port: 1, url: \"service:jmx:rmi:///jndi/rmi://h/x\" }]",
         "jvm_profiles[0].port: exactly one of port and url is required",
     ),
     (
-        "jvm_profiles: [{ name: t, url: \"http://x\" }]",
-        "jvm_profiles[0].url: must begin with service:jmx:rmi:",
+        "jvm_profiles: [{ name: t, url: \"service:jmx:jmxmp://x:1\" }]",
+        "jvm_profiles[0].url: must be service:jmx:rmi:///jndi/rmi://HOST:PORT/jmxrmi, or the http:// or https:// address of a Jolokia agent",
+    ),
+    (
+        "jvm_profiles: [{ name: t, transport: jolokia, url: \"service:jmx:rmi:///jndi/rmi://h:1/jmxrmi\" }]",
+        "jvm_profiles[0].transport: does not go with the url, which says it already",
+    ),
+    (
+        "jvm_profiles: [{ name: t, port: 1, path: /jolokia }]",
+        "jvm_profiles[0].path: is only used with transport: jolokia and a port",
+    ),
+    (
+        "jvm_profiles: [{ name: t, transport: jolokia, port: 1, path: jolokia }]",
+        "jvm_profiles[0].path: must begin with / and have no blanks",
+    ),
+    (
+        "jvm_profiles: [{ name: t, url: \"http://h:1/jolokia\", tls: true }]",
+        "jvm_profiles[0].tls: does not go with the url: https is with TLS, http without",
     ),
     (
         "jvm_profiles: [{ name: t, port: 1, user: u }]",

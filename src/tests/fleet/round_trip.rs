@@ -4,7 +4,9 @@ use headroom::fleet::{
     Action, AddressFrom, Cluster, Combine, Counter, Ec2Profile, FleetFile, JvmProfile, Node, Secs,
     Source, SshProfile, Step, Trigger, WaitFor, parse,
 };
-use headroom::models::{Comparison, HostKeyPolicy, Missing, Mode, OnFailure, StepTarget};
+use headroom::models::{
+    Comparison, HostKeyPolicy, JmxTransport, Missing, Mode, OnFailure, StepTarget,
+};
 use proptest::collection::{btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
@@ -88,19 +90,31 @@ fn ssh_profile(name: String) -> impl Strategy<Value = SshProfile> {
 }
 
 fn jvm_profile(name: String) -> impl Strategy<Value = JvmProfile> {
-    (1..=65_535, any::<bool>(), of(text()), any::<bool>()).prop_map(
-        move |(port, by_url, user, tls)| JvmProfile {
+    let transport = select(vec![JmxTransport::Rmi, JmxTransport::Jolokia]);
+    (
+        1..=65_535,
+        any::<bool>(),
+        transport,
+        of(text()),
+        any::<bool>(),
+    )
+        .prop_map(move |(port, by_url, transport, user, tls)| JvmProfile {
             name: name.clone(),
             port: (!by_url).then_some(port),
-            url: by_url.then(|| format!("service:jmx:rmi:///jndi/rmi://h:{port}/jmxrmi")),
+            url: by_url.then(|| match (transport, tls) {
+                (JmxTransport::Rmi, _) => format!("service:jmx:rmi:///jndi/rmi://h:{port}/jmxrmi"),
+                (JmxTransport::Jolokia, false) => format!("http://h:{port}/jolokia"),
+                (JmxTransport::Jolokia, true) => format!("https://h:{port}/jolokia"),
+            }),
+            transport,
+            path: (transport == JmxTransport::Jolokia && !by_url).then(|| "/jmx".into()),
             password_env: user.as_ref().map(|_| "PASSWORD".into()),
             user,
             password_secret: None,
             password: None,
             tls,
             ca_file: tls.then(|| "/ca.pem".into()),
-        },
-    )
+        })
 }
 
 fn ec2_profile(name: String) -> impl Strategy<Value = Ec2Profile> {

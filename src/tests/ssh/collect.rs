@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use headroom::clients::jmx::{self, Jmx};
 use headroom::clients::ssh::Options;
 use headroom::collectors::{Collectors, Reading, load_one, load_targets};
 use headroom::db::Connection;
@@ -23,6 +24,10 @@ use crate::support::ports;
 use crate::support::sshd::{HOSTILE_USER, Sshd, USER};
 
 const TICK_MS: i64 = 1_800_000_000_000;
+
+fn jmx() -> Jmx {
+    Jmx::new(jmx::Options::default()).unwrap()
+}
 
 /// One cluster whose one trigger uses every counter.
 struct Fleet {
@@ -145,7 +150,7 @@ impl Fleet {
     }
 
     fn collectors(&self) -> Collectors {
-        Collectors::new(self.lab.ssh.clone(), true)
+        Collectors::new(self.lab.ssh.clone(), jmx(), true)
     }
 
     /// One tick of the whole fleet; each series exactly once.
@@ -455,7 +460,7 @@ async fn local_counters_run_here_where_that_is_allowed() {
             error("exited with status 1"),
         ]
     );
-    let refusing = Collectors::new(fleet.lab.ssh.clone(), false);
+    let refusing = Collectors::new(fleet.lab.ssh.clone(), jmx(), false);
     for outcome in fleet.outcomes(&refusing, here).await {
         let why = outcome.unwrap_err();
         assert!(why.contains("HEADROOM_ALLOW_LOCAL=true"), "{why}");

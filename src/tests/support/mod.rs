@@ -3,6 +3,7 @@
 pub mod app;
 pub mod disk;
 pub mod http;
+pub mod jvm;
 pub mod ports;
 pub mod postgres;
 pub mod process;

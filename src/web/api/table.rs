@@ -2,7 +2,7 @@
 
 use super::operation::{Operation, delete, get, post, put};
 use super::{
-    audit, backtest, decisions, fleet, holds, objects, openapi, runs, series, status, tasks,
+    audit, backtest, decisions, fleet, holds, mbeans, objects, openapi, runs, series, status, tasks,
 };
 use crate::models::Role;
 use crate::web::auth::Access;
@@ -20,6 +20,7 @@ pub fn operations() -> Vec<Operation> {
     all.extend(running());
     all.extend(deciding());
     all.extend(rehearsing());
+    all.extend(browsing());
     all.extend(whole_fleet());
     all.extend(objects::operations());
     all
@@ -78,6 +79,27 @@ fn rehearsing() -> Vec<Operation> {
         post("/triggers/{name}/backtest", OPERATOR, "Replays recorded samples: when the trigger would have fired, and why not. Changes nothing.", backtest::run)
             .takes::<backtest::Wanted>()
             .gives::<backtest::Report>(200),
+    ]
+}
+
+/// What a JVM has to tell, to find a counter in. Operators and up: Headroom connects for it.
+fn browsing() -> Vec<Operation> {
+    vec![
+        get(
+            "/nodes/{name}/jvms/{jvm}/mbeans",
+            OPERATOR,
+            "The names of a JVM's MBeans, asked of it now.",
+            mbeans::list,
+        )
+        .gives_list::<String>(),
+        get(
+            "/nodes/{name}/jvms/{jvm}/attributes",
+            OPERATOR,
+            "The attributes of an MBean with their values, asked of the JVM now.",
+            mbeans::attributes,
+        )
+        .required_param("mbean", "The MBean's name.")
+        .gives_list::<mbeans::Attribute>(),
     ]
 }
 

@@ -90,6 +90,13 @@ impl Inventory {
             .filter(move |node| node.cluster_id == cluster)
     }
 
+    /// The JVM profiles of a node, in its order.
+    pub fn jvms_of(&self, node: NodeId) -> impl Iterator<Item = &str> {
+        let jvms = self.jvms.get(&node).map_or(&[][..], Vec::as_slice);
+        let names = jvms.iter().filter_map(|jvm| self.jvm_names.get(jvm));
+        names.map(String::as_str)
+    }
+
     /// The triggers of a cluster, by name.
     pub fn triggers_of(&self, cluster: ClusterId) -> impl Iterator<Item = &Trigger> {
         self.triggers

@@ -17,6 +17,7 @@ pub mod inventory;
 pub mod launch;
 mod layout;
 pub mod lines;
+pub mod mbeans;
 pub mod node;
 pub mod now;
 pub mod profiles;

@@ -15,5 +15,5 @@ pub use plot::{Point, Window, breaches as breached, thin as thinned};
 pub use spark::Spark;
 pub use status::{Badge, Status};
 pub use strip::{Cell, Strip};
-pub use table::{Column, Pager, Sort};
+pub use table::{Column, Pager, Sort, address};
 pub use time::{Moment, clock, clock_secs, day_and_clock, duration, exact, iso, relative};

@@ -1,0 +1,196 @@
+use super::*;
+use crate::support::jvm::Mode;
+
+#[tokio::test]
+async fn a_login_is_needed_and_a_wrong_password_is_told() {
+    let jvm = Jvm::start(Mode::Password);
+    let jmx = jmx();
+    let depth_as = async |login| depth(&jmx, &reached(jvm.port, login, None)).await;
+    assert_eq!(depth_as(Some(LOGIN)).await, Ok(Datum::Integer(7)));
+    let place = format!("could not log in to 127.0.0.1:{}: ", jvm.port);
+    let wrong = depth_as(Some((LOGIN.0, "hunter2"))).await.unwrap_err();
+    assert_eq!(
+        wrong,
+        format!(
+            "{place}the JVM refused the login as \"monitorRole\": Invalid username or password"
+        )
+    );
+    let nobody = depth_as(None).await.unwrap_err();
+    assert_eq!(
+        nobody,
+        format!(
+            "{place}the JVM refused a login without user and password: Authentication failed! Credentials required"
+        )
+    );
+    assert_eq!(jmx.open_connections(), 1, "only the good one is kept");
+    jmx.close().await;
+    assert_eq!(jmx.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn tls_needs_a_trusted_certificate_and_covers_the_registry_too() {
+    let (jvm, plain_registry) = (Jvm::start(Mode::Tls), Jvm::start(Mode::PlainRegistry));
+    let jmx = eager_jmx();
+    for jvm in [&jvm, &plain_registry] {
+        let known = reached(jvm.port, None, trusting(&jvm.certificate()));
+        for _ in 0..2 {
+            assert_eq!(depth(&jmx, &known).await, Ok(Datum::Integer(7)));
+        }
+    }
+    let other = plain_registry.certificate();
+    let unknown = reached(jvm.port, None, trusting(&other));
+    let why = depth(&jmx, &unknown).await.unwrap_err();
+    assert_eq!(
+        why,
+        format!(
+            "could not log in to 127.0.0.1:{0}: the certificate of 127.0.0.1:{0} is not trusted: the certificates in the profile's ca_file did not sign it",
+            jvm.port
+        )
+    );
+    let why = depth(&jmx, &reached(jvm.port, None, None))
+        .await
+        .unwrap_err();
+    assert!(
+        why.ends_with("expects TLS: set tls: true in the jvm profile"),
+        "{why}"
+    );
+    let plain = depth(&jmx, &reached(plain_registry.port, None, None)).await;
+    let why = plain.unwrap_err();
+    assert!(
+        why.ends_with("expects TLS: set tls: true in the jvm profile"),
+        "{why}"
+    );
+    let named = Way::Rmi(Address::new("localhost", jvm.port));
+    let named = Arc::new(Reached::new(named, None, trusting(&jvm.certificate())));
+    let why = depth(&jmx, &named).await.unwrap_err();
+    assert!(why.contains("is not for the name localhost"), "{why}");
+}
+
+#[tokio::test]
+async fn a_restarted_jvm_is_read_in_the_same_tick_and_a_dead_or_frozen_one_delays_no_other() {
+    let (mut jvm, steady) = (Jvm::start(Mode::Plain), Jvm::start(Mode::Plain));
+    let jmx = eager_jmx();
+    let (first, second) = (
+        reached(jvm.port, None, None),
+        reached(steady.port, None, None),
+    );
+    assert_eq!(depth(&jmx, &first).await, Ok(Datum::Integer(7)));
+    jvm.restart();
+    assert_eq!(
+        depth(&jmx, &first).await,
+        Ok(Datum::Integer(7)),
+        "the objects of the old JVM are gone, those of the new one are looked up"
+    );
+
+    jvm.freeze();
+    let begun = Instant::now();
+    let asks = [
+        Ask {
+            limit: SECOND,
+            ..ask(APP, "QueueDepth")
+        },
+        ask(MEMORY, "Verbose"),
+    ];
+    let (frozen, other) = tokio::join!(read(&jmx, &first, &asks), async {
+        let depth = depth(&jmx, &second).await;
+        (depth, begun.elapsed())
+    });
+    assert_eq!(other.0, Ok(Datum::Integer(7)));
+    assert!(other.1 < SECOND, "the other JVM waited {:?}", other.1);
+    let place = format!("127.0.0.1:{}", jvm.port);
+    assert_eq!(
+        frozen[0].outcome,
+        Err(format!("{place} did not answer within 1 s"))
+    );
+    assert_eq!(
+        frozen[1].outcome,
+        Err(format!("{place} did not answer within 2 s")),
+        "the next MBean is tried over a new connection, which comes to nothing"
+    );
+    assert!(begun.elapsed() < 6 * SECOND, "{:?}", begun.elapsed());
+    jvm.thaw();
+    assert_eq!(depth(&jmx, &first).await, Ok(Datum::Integer(7)));
+
+    jvm.kill();
+    let why = depth(&jmx, &first).await.unwrap_err();
+    assert!(
+        why.starts_with(&format!("could not connect to {place}: Connection refused")),
+        "{why}"
+    );
+    assert_eq!(jmx.open_connections(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_and_never_takes_the_others_along() {
+    let jvm = Jvm::start(Mode::Plain);
+    let (jmx, way) = (jmx(), reached(jvm.port, None, None));
+    let place = format!("127.0.0.1:{}", jvm.port);
+    let asks = [
+        ask(APP, "QueueDepth"),
+        ask(APP, "Missing"),
+        ask(APP, "Broken"),
+        ask(APP, "Unsendable"),
+        ask("lab:type=Nobody", "QueueDepth"),
+        ask("lab:type=,", "QueueDepth"),
+        Ask {
+            limit: SECOND,
+            ..ask("lab:type=Slow", "Slow")
+        },
+        ask(APP, "Load"),
+        ask(MEMORY, "Verbose"),
+        Ask {
+            limit: SECOND,
+            ..ask("lab:type=Slow", "QueueDepth")
+        },
+    ];
+    for round in 0..2 {
+        let begun = Instant::now();
+        let told = read(&jmx, &way, &asks).await;
+        let outcomes: Vec<_> = told.into_iter().map(|told| told.outcome).collect();
+        assert_eq!(outcomes[0], Ok(Datum::Integer(7)), "round {round}");
+        assert_eq!(outcomes[7], Ok(Datum::Float(0.25)));
+        assert_eq!(outcomes[8], Ok(Datum::Bool(false)));
+        assert_eq!(outcomes[9], Ok(Datum::Integer(7)), "beside a slow one");
+        let why = |nth: usize| outcomes[nth].clone().unwrap_err();
+        let mbean = APP;
+        assert_eq!(
+            why(1),
+            format!("MBean \"{mbean}\" of the JVM at {place} has no attribute \"Missing\"")
+        );
+        assert!(
+            why(2).starts_with(&format!(
+                "\"Broken\" of \"{mbean}\" could not be read by the JVM at {place}: "
+            )),
+            "{}",
+            why(2)
+        );
+        assert!(
+            why(2).ends_with("java.lang.IllegalStateException: the pool is closed"),
+            "{}",
+            why(2)
+        );
+        assert!(
+            why(3).starts_with(&format!(
+                "{place} cannot send \"Unsendable\" of \"{mbean}\": "
+            )),
+            "{}",
+            why(3)
+        );
+        assert!(
+            why(3).contains("java.io.NotSerializableException: java.lang.Thread"),
+            "{}",
+            why(3)
+        );
+        assert_eq!(
+            why(4),
+            format!("the JVM at {place} has no MBean \"lab:type=Nobody\"")
+        );
+        assert!(
+            why(5).starts_with("\"lab:type=,\" is no MBean's name: "),
+            "{}",
+            why(5)
+        );
+        assert_eq!(why(6), format!("{place} did not answer within 1 s"));
+        assert!(begun.elapsed() < 10 * SECOND, "{:?}", begun.elapsed());
+    }
+}
