@@ -7,20 +7,7 @@
 use futures::executor::block_on;
 use libfuzzer_sys::fuzz_target;
 
-mod jmx {
-    #[path = "../../../src/clients/jmx/convert.rs"]
-    pub mod convert;
-    #[path = "../../../src/clients/jmx/datum.rs"]
-    pub mod datum;
-    #[path = "../../../src/clients/jmx/failure.rs"]
-    pub mod failure;
-    #[path = "../../../src/clients/jmx/graph.rs"]
-    pub mod graph;
-    #[path = "../../../src/clients/jmx/reply/mod.rs"]
-    pub mod reply;
-    #[path = "../../../src/clients/jmx/stream/mod.rs"]
-    pub mod stream;
-}
+mod jmx;
 
 use jmx::reply::{Gives, reply};
 use jmx::stream::Limits;
