@@ -6,6 +6,7 @@ process per attribute, the JVM's own work is not in it. The gateway makes a new 
 
 import concurrent.futures
 import json
+import random
 import signal
 import socket
 import struct
@@ -36,6 +37,18 @@ def listening(port):
         return False
 
 
+def low_port():
+    """The gateway takes no port above 32767, which is where the system's own choice begins."""
+    for port in random.sample(range(20000, 32000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise SystemExit("no free port between 20000 and 32000")
+
+
 class Target:
     """A JVM with remote JMX on a loopback port, open to all who reach it."""
 
@@ -55,11 +68,13 @@ class Gateway:
     """Debian's zabbix-java-gateway with its own defaults, but for the addresses and enough threads."""
 
     def __init__(self, folder):
-        self.port = free_port()
+        self.port = low_port()
         settings = {"listenIP": "127.0.0.1", "listenPort": self.port, "startPollers": GATEWAY_THREADS, "timeout": 30}
         options = [f"-Dzabbix.{name}={value}" for name, value in settings.items()]
-        quiet = "-Dlogback.configurationFile=/etc/zabbix/zabbix_java_gateway.logback.xml"
-        command = ["java", *options, quiet, "-jar", "/usr/sbin/zabbix-java-gateway.jar"]
+        # Its own default logs every step.
+        quiet = Path(folder, "logback.xml")
+        quiet.write_text('<configuration><root level="off"/></configuration>')
+        command = ["java", *options, f"-Dlogback.configurationFile={quiet}", "-jar", "/usr/sbin/zabbix-java-gateway.jar"]
         self.process = Process(command, Path(folder, "gateway.log"))
         wait_for("the gateway", 60, lambda: self.process.must_live() and listening(self.port))
 
