@@ -1,8 +1,9 @@
-// Changes the theme without loading the page again; without scripting the same form posts and comes back.
+// Changes the theme without loading the page again; without scripting the same forms post and come back.
 (() => {
   "use strict";
-  const form = document.querySelector("form.theme");
-  form?.addEventListener("submit", async (event) => {
+  const forms = document.querySelectorAll("form.theme");
+  const choose = async (event) => {
+    const form = event.currentTarget;
     const chosen = event.submitter?.value;
     if (!chosen) return;
     event.preventDefault();
@@ -10,7 +11,8 @@
     if (!answer?.ok) return form.submit();
     if (chosen === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = chosen;
-    for (const button of form.elements) button.setAttribute("aria-pressed", String(button.value === chosen));
+    for (const button of document.querySelectorAll("form.theme button")) button.setAttribute("aria-pressed", String(button.value === chosen));
     document.dispatchEvent(new Event("headroom:theme"));
-  });
+  };
+  for (const form of forms) form.addEventListener("submit", choose);
 })();

@@ -57,8 +57,13 @@ impl DashboardPage {
             |at_ms| format!("last tick {}", relative(at_ms, self.layout.now_ms)),
         );
         format!(
-            "{} answer, {} of {} over the threshold, {tick}.",
+            "{} {}, {} of {} over the threshold, {tick}.",
             plural(now.answering, "node"),
+            if now.answering == 1 {
+                "answers"
+            } else {
+                "answer"
+            },
             now.breaching,
             plural(now.series, "series"),
         )
