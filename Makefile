@@ -1,6 +1,6 @@
 # `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench build setup audit fuzz
+.PHONY: help run test chaos bench build setup audit fuzz
 env = . scripts/env.sh &&
 
 help: ## this list
@@ -12,6 +12,11 @@ run: ## build and serve on http://127.0.0.1:8080 with ./data (an empty one gets 
 
 test: ## everything that must hold: format, lints, documentation, licences, all tests with real servers
 	@.ci/run
+
+chaos: ## kill Headroom at every journal boundary and every call to EC2, with and without faults; writes the table of docs/reliability.md
+	@scripts/setup test
+	@$(env) HEADROOM_CHAOS_TABLE="$${HEADROOM_CHAOS_TABLE:-$$PWD/chaos.md}" cargo nextest run --locked --test integration --run-ignored only -E 'test(ec2::chaos::the_whole_matrix)'
+	@echo "the table is in $${HEADROOM_CHAOS_TABLE:-chaos.md}"
 
 bench: ## measure side by side with the alternatives; writes bench/results/
 	@scripts/setup bench

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use crate::actions::{Nodes, Tools};
+use crate::actions::{Cloud, Nodes, Pace, Tools};
 use crate::clients::jmx::{self, Jmx, Jvm};
 use crate::clients::mail::Mailer;
 use crate::clients::private;
@@ -104,8 +104,10 @@ impl App {
             ..ssh::Options::default()
         };
         let ssh = Ssh::new(options, Arc::new(RememberedKeys::new(db.clone())))?;
+        let store = open_store(&config)?;
         let tools = Tools {
             db: db.clone(),
+            cloud: Cloud::new(db.clone(), vault.clone(), store.clone(), Pace::default()),
             hosts: Arc::new(Nodes::new(
                 db.clone(),
                 vault.clone(),
@@ -121,7 +123,7 @@ impl App {
             collectors: Collectors::new(ssh, jmx.clone(), allow_local),
             jmx,
             tools: Arc::new(tools),
-            store: open_store(&config)?,
+            store,
             queue: open_queue(&config, "runs").await?,
             ticks: open_queue(&config, "ticks").await?,
             vault,

@@ -59,6 +59,10 @@ diesel::table! {
         endpoint_url -> Nullable<Text>,
         address_from -> Text,
         wait_for -> Text,
+        access_key_id -> Nullable<Text>,
+        secret_access_key_secret -> Nullable<BigInt>,
+        role_arn -> Nullable<Text>,
+        external_id -> Nullable<Text>,
         updated_ms -> BigInt,
     }
 }
@@ -104,11 +108,54 @@ diesel::table! {
 }
 
 diesel::table! {
+    node_claims (id) {
+        id -> BigInt,
+        token -> Text,
+        node_id -> BigInt,
+    }
+}
+
+diesel::table! {
     collectors (id) {
         id -> BigInt,
         name -> Text,
         begun_ms -> BigInt,
         finished_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    former_nodes (id) {
+        id -> BigInt,
+        name -> Text,
+        cluster_name -> Text,
+        address -> Text,
+        instance_id -> Nullable<Text>,
+        token -> Nullable<Text>,
+        reason -> Text,
+        created_ms -> BigInt,
+        gone_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    installation (id) {
+        id -> BigInt,
+        tag -> Text,
+    }
+}
+
+diesel::table! {
+    findings (id) {
+        id -> BigInt,
+        kind -> Text,
+        ec2_profile_id -> BigInt,
+        cluster_name -> Text,
+        node_name -> Nullable<Text>,
+        instance_id -> Nullable<Text>,
+        detail -> Text,
+        first_seen_ms -> BigInt,
+        seen_ms -> BigInt,
     }
 }
 
@@ -357,6 +404,8 @@ diesel::joinable!(nodes -> ssh_profiles (ssh_profile_id));
 diesel::joinable!(nodes -> ec2_profiles (ec2_profile_id));
 diesel::joinable!(node_jvm_profiles -> nodes (node_id));
 diesel::joinable!(node_jvm_profiles -> jvm_profiles (jvm_profile_id));
+diesel::joinable!(node_claims -> nodes (node_id));
+diesel::joinable!(findings -> ec2_profiles (ec2_profile_id));
 diesel::joinable!(triggers -> clusters (cluster_id));
 diesel::joinable!(trigger_counters -> triggers (trigger_id));
 diesel::joinable!(trigger_counters -> counters (counter_id));
@@ -380,10 +429,14 @@ diesel::allow_tables_to_appear_in_same_query!(
     counters,
     decisions,
     ec2_profiles,
+    findings,
     fleet_revision,
+    former_nodes,
     holds,
     host_keys,
+    installation,
     jvm_profiles,
+    node_claims,
     node_jvm_profiles,
     nodes,
     run_events,

@@ -169,6 +169,25 @@ impl<'a> Fields<'a> {
         value.as_bool()
     }
 
+    /// Some texts that may be left out.
+    pub fn optional_texts(&mut self, key: &'static str) -> Vec<String> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(Value::Array(items)) => {
+                let texts = items.iter().filter_map(Value::as_str).map(str::to_owned);
+                let texts: Vec<_> = texts.collect();
+                if texts.len() < items.len() {
+                    self.fault(key, "must be a list of texts");
+                }
+                texts
+            }
+            Some(other) => {
+                self.fault(key, format!("must be a list, not {}", type_name(other)));
+                Vec::new()
+            }
+        }
+    }
+
     /// Whether the key is there; known from now on.
     fn peek(&mut self, key: &'static str) -> bool {
         self.value(key).is_some()

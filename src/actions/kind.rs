@@ -152,6 +152,8 @@ pub enum Found {
     Done(Outcome),
     /// It did not happen; it is safe to begin again.
     NotDone,
+    /// It happened in part, and beginning again goes on with it; what stands, as a failure, when nobody does.
+    Begun(Outcome),
     /// It cannot be told; the reason, for the person who must.
     Unclear(String),
 }

@@ -2,6 +2,8 @@
 //!
 //! A new kind is one file here, one line in `kinds!` and one partial `templates/actions/<kind>.html`; nothing else knows kinds.
 
+mod cloud;
+pub mod ec2;
 mod fields;
 mod files;
 mod hosts;
@@ -13,6 +15,7 @@ mod scope;
 mod shell;
 mod template;
 
+pub use cloud::{Cloud, Pace, Site};
 pub use fields::Fields;
 pub use hosts::Nodes;
 pub use kind::{Action, Attempt, Effect, Facts, Found, Kind, Outcome, Outputs, Recovery, Settings};
@@ -41,6 +44,9 @@ kinds! {
     email::Email,
     distributed_script::DistributedScript,
     os_configuration::OSConfiguration,
+    deploy_ec2_node::DeployEc2Node,
+    register_ec2_node::RegisterEc2Node,
+    remove_ec2_node::RemoveEc2Node,
 }
 
 /// The kind of a name.
@@ -177,6 +183,12 @@ mod tests {
                 "OSConfiguration",
                 json!({"puppetfile": "tomcat.pp", "install_puppet": false}),
             ),
+            (
+                "DeployEc2Node",
+                json!({"ec2_profile": "web-small", "ssh_profile": "ops", "jvm_profiles": ["tomcat"], "register": "after"}),
+            ),
+            ("RegisterEc2Node", json!({})),
+            ("RemoveEc2Node", json!({"select": "lowest:load1"})),
         ]
     }
 

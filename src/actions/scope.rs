@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Outputs;
+use super::cloud::Cloud;
 use super::shell;
 use super::template::{Names, Template, split_step, unknown};
 use crate::clients::ExecOutput;
@@ -32,6 +33,8 @@ pub struct Tools {
     pub vault: Vault,
     /// Programs and folders.
     pub tooling: Tooling,
+    /// Launches and removes instances.
+    pub cloud: Cloud,
 }
 
 /// A node as a step reaches it.
@@ -94,6 +97,8 @@ pub struct Scope {
     pub target: Option<StepTarget>,
     /// Its name.
     pub target_name: String,
+    /// The step's own name.
+    pub step_name: String,
     /// The nodes it stands for.
     pub hosts: Vec<Host>,
 }
@@ -111,6 +116,17 @@ impl Scope {
             )));
         }
         Ok(&self.hosts)
+    }
+
+    /// The cluster that the run belongs to.
+    ///
+    /// # Errors
+    /// There is none; the message says why.
+    pub fn cluster(&self) -> Result<&str> {
+        let name = self.values.get("cluster.name").map(String::as_str);
+        name.ok_or_else(|| {
+            Error::Conflict(self.absent.get("cluster.name").cloned().unwrap_or_default())
+        })
     }
 
     /// A text with its names filled in.

@@ -2,6 +2,7 @@
 
 mod backoff;
 pub mod command;
+pub mod ec2;
 pub mod jmx;
 mod output;
 pub mod private;

@@ -214,7 +214,7 @@ fn write(conn: &mut Connection, item: &Item<'_>, present: &mut Present, now_ms: 
             );
         }
         Item::Ec2Profile(item) => {
-            let new = item.row(now_ms);
+            let new = item.row(ids, now_ms)?;
             upsert!(
                 conn,
                 ids.ec2_profiles,
@@ -275,6 +275,7 @@ fn drop_own_secret(
     let name = match kind {
         Kind::SshProfile => format!("ssh_profile.{profile}.private_key"),
         Kind::JvmProfile => format!("jvm_profile.{profile}.password"),
+        Kind::Ec2Profile => format!("ec2_profile.{profile}.secret_access_key"),
         _ => return Ok(()),
     };
     if let Some(id) = present.ids.secrets.get(&name)

@@ -197,7 +197,8 @@ impl<'a> Item<'a> {
         match self {
             Self::SshProfile(item) => item.references(&mut found),
             Self::JvmProfile(item) => item.references(&mut found),
-            Self::Ec2Profile(_) | Self::Counter(_) | Self::Cluster(_) => {}
+            Self::Ec2Profile(item) => item.references(&mut found),
+            Self::Counter(_) | Self::Cluster(_) => {}
             Self::Node(cluster, item) => {
                 found.push(Reference {
                     path: "cluster".into(),

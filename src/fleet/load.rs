@@ -58,7 +58,7 @@ pub(super) fn load(conn: &mut Connection) -> Result<Present> {
     let file = FleetFile {
         ssh_profiles: typed(ssh_profiles, |row| SshProfile::from_row(row, &ids))?,
         jvm_profiles: typed(jvm_profiles, |row| JvmProfile::from_row(row, &ids))?,
-        ec2_profiles: typed(ec2_profiles, Ec2Profile::from_row)?,
+        ec2_profiles: typed(ec2_profiles, |row| Ec2Profile::from_row(row, &ids))?,
         counters: typed(counters, Counter::from_row)?,
         clusters: with_nodes(conn, clusters, &nodes, &ids)?,
         actions: typed(actions, Action::from_row)?,

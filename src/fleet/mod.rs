@@ -28,8 +28,8 @@ mod value;
 
 pub use apply::{apply, apply_text, plan};
 pub use definitions::{
-    Action, AddressFrom, Cluster, Combine, Counter, Ec2Profile, Inline, JvmProfile, Node, Secs,
-    Source, SshProfile, Step, Trigger, WaitFor,
+    Action, Cluster, Combine, Counter, Ec2Profile, Inline, JvmProfile, Node, Secs, Source,
+    SshProfile, Step, Trigger,
 };
 pub use diff::{Change, Diff, FieldChange, Verb};
 pub use example::{

@@ -54,6 +54,19 @@ pub(super) fn adopt(file: &mut FleetFile, present: &Present) -> Vec<OwnSecret> {
             });
         }
     }
+    for profile in &mut file.ec2_profiles {
+        if let Some(inline) = profile.secret_access_key.take() {
+            let name = profile.own_secret();
+            profile.secret_access_key_secret = Some(name.clone());
+            found.push(OwnSecret {
+                kind: Kind::Ec2Profile,
+                profile: profile.name.clone(),
+                field: "secret_access_key",
+                name,
+                secret: inline.0,
+            });
+        }
+    }
     let in_clusters = file
         .clusters
         .iter_mut()

@@ -2,6 +2,8 @@
 
 use diesel::prelude::*;
 
+use crate::db::Connection;
+use crate::error::Result;
 use crate::models::ClusterId;
 use crate::models::named::named_queries;
 use crate::schema::clusters;
@@ -37,3 +39,17 @@ pub struct NewCluster {
 }
 
 named_queries!(Cluster, NewCluster, ClusterId, clusters, "cluster");
+
+impl Cluster {
+    /// The row of an id, held until the end of the transaction: whoever counts the cluster's nodes to add or take one does so alone.
+    ///
+    /// # Errors
+    /// There is none, or the database fails.
+    pub fn lock(conn: &mut Connection, id: ClusterId) -> Result<Self> {
+        // Both databases lock what they write; SQLite's write transactions queue anyway.
+        diesel::update(clusters::table.find(id))
+            .set(clusters::updated_ms.eq(clusters::updated_ms))
+            .execute(conn)?;
+        Self::find(conn, id)
+    }
+}

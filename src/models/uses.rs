@@ -16,8 +16,8 @@ use crate::models::{
     SshProfileId, StepTarget,
 };
 use crate::schema::{
-    actions, clusters, jvm_profiles, node_jvm_profiles, nodes, runs, ssh_profiles, step_runs,
-    steps, trigger_counters, triggers,
+    actions, clusters, ec2_profiles, jvm_profiles, node_jvm_profiles, nodes, runs, ssh_profiles,
+    step_runs, steps, trigger_counters, triggers,
 };
 
 /// A run in one of these states may still act.
@@ -238,6 +238,14 @@ pub fn of_secret(conn: &mut Connection, id: SecretId) -> Result<Vec<Use>> {
             .filter(jvm_profiles::password_secret.eq(id))
             .order(jvm_profiles::name)
             .select(jvm_profiles::name)
+            .load(conn)?,
+    ));
+    users.extend(by_noun(
+        "ec2 profile",
+        ec2_profiles::table
+            .filter(ec2_profiles::secret_access_key_secret.eq(id))
+            .order(ec2_profiles::name)
+            .select(ec2_profiles::name)
             .load(conn)?,
     ));
     Ok(users)

@@ -123,11 +123,13 @@ pub(super) async fn resume(
         Recovery::Repeat | Recovery::AskAPerson => Found::Unclear(why_ask(&step)),
     };
     let ending = match found {
-        Found::NotDone if begin => return perform(ctx, step, prepared, attempt).await,
+        Found::NotDone | Found::Begun(_) if begin => {
+            return perform(ctx, step, prepared, attempt).await;
+        }
         Found::NotDone => Ending::Known(Outcome::failed(Error::Conflict(
             "it had not happened when Headroom stopped, and the run is being ended".into(),
         ))),
-        Found::Done(outcome) => Ending::Known(outcome),
+        Found::Done(outcome) | Found::Begun(outcome) => Ending::Known(outcome),
         Found::Unclear(reason) => Ending::Unclear(reason),
     };
     Finished {
@@ -177,7 +179,7 @@ async fn overdue(step: &StepRun, prepared: &Prepared, attempt: &Attempt) -> Endi
             too_late(step)
         )),
         Recovery::LookUp => match look_up(prepared, attempt).await {
-            Found::Done(outcome) => Ending::Known(outcome),
+            Found::Done(outcome) | Found::Begun(outcome) => Ending::Known(outcome),
             Found::NotDone => Ending::Known(Outcome::failed(too_late(step))),
             Found::Unclear(reason) => Ending::Unclear(reason),
         },

@@ -18,6 +18,7 @@ pub(super) fn load(
     let mut scope = Scope {
         target: Some(step.target),
         target_name: step.target_name.clone().unwrap_or_default(),
+        step_name: step.name.clone(),
         ..Scope::default()
     };
     scope.values.insert("run.id", run.id.to_string());
@@ -87,7 +88,9 @@ fn nodes(conn: &mut Connection, run: &Run, step: &StepRun) -> Result<Vec<Node>> 
             Ok(nodes)
         }
         // A node that was taken away since is no node to act on; the action says what it makes of that.
-        (StepTarget::LastNode, Some(name)) if step.attempt > 0 => by_name(conn, name),
+        (StepTarget::LastNode | StepTarget::Node, Some(name)) if step.attempt > 0 => {
+            by_name(conn, name)
+        }
         (StepTarget::LastNode, _) => {
             let mut nodes = of_cluster(conn)?;
             nodes.retain(|node| node.state != NodeState::Draining);

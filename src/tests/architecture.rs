@@ -20,9 +20,21 @@ const STRANGERS: [(&str, &str); 1] = [("triggers", "runs")];
 const SEES_APP: [&str; 4] = ["main", "cli", "web", "jobs"];
 
 /// Where a crate may be named, and why only there.
-const CRATES: [(&[&str], &[&str], &str); 7] = [
+const CRATES: [(&[&str], &[&str], &str); 8] = [
     (
         &["ssh2", "libssh2_sys", "lettre", "reqwest", "tokio_rustls"],
+        &["clients"],
+        "clients/ is the only way out",
+    ),
+    (
+        &[
+            "aws_config",
+            "aws_credential_types",
+            "aws_sdk_ec2",
+            "aws_sdk_elasticloadbalancing",
+            "aws_sdk_elasticloadbalancingv2",
+            "aws_smithy_http_client",
+        ],
         &["clients"],
         "clients/ is the only way out",
     ),

@@ -53,6 +53,10 @@ CREATE TABLE ec2_profiles (
     endpoint_url TEXT,
     address_from TEXT NOT NULL,
     wait_for TEXT NOT NULL,
+    access_key_id TEXT,
+    secret_access_key_secret BIGINT REFERENCES secrets (id),
+    role_arn TEXT,
+    external_id TEXT,
     updated_ms BIGINT NOT NULL
 );
 
@@ -83,6 +87,48 @@ CREATE TABLE node_jvm_profiles (
     jvm_profile_id BIGINT NOT NULL REFERENCES jvm_profiles (id),
     position INTEGER NOT NULL,
     PRIMARY KEY (node_id, jvm_profile_id)
+);
+
+-- Which step of a run launches or removes a node: its token, which the instance carries too. Outlives the step, so that a crash after it is understood.
+CREATE TABLE node_claims (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    token TEXT NOT NULL UNIQUE,
+    node_id BIGINT NOT NULL REFERENCES nodes (id) ON DELETE CASCADE
+);
+CREATE INDEX node_claims_by_node ON node_claims (node_id);
+
+-- Launched nodes that are gone, and which step took them away.
+CREATE TABLE former_nodes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL,
+    cluster_name TEXT NOT NULL,
+    address TEXT NOT NULL,
+    instance_id TEXT,
+    token TEXT,
+    reason TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    gone_ms BIGINT NOT NULL
+);
+CREATE INDEX former_nodes_by_token ON former_nodes (token);
+CREATE INDEX former_nodes_by_cluster ON former_nodes (cluster_name, id);
+
+-- Tells this Headroom's instances from those of another one in the same account; one row.
+CREATE TABLE installation (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    tag TEXT NOT NULL
+);
+
+-- Where EC2 and the nodes disagree, as the last look found it.
+CREATE TABLE findings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    kind TEXT NOT NULL,
+    ec2_profile_id BIGINT NOT NULL REFERENCES ec2_profiles (id) ON DELETE CASCADE,
+    cluster_name TEXT NOT NULL,
+    node_name TEXT,
+    instance_id TEXT,
+    detail TEXT NOT NULL,
+    first_seen_ms BIGINT NOT NULL,
+    seen_ms BIGINT NOT NULL
 );
 
 CREATE TABLE counters (

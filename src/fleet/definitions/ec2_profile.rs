@@ -1,67 +1,12 @@
 //! What to launch.
 
-use std::str::FromStr;
-
 use serde::Serialize;
 
-use crate::config::nearest;
-use crate::error::{Error, Result};
+use super::{Inline, Reference, SECRET};
+use crate::error::Result;
+use crate::fleet::ids::Ids;
 use crate::fleet::reader::Object;
-use crate::models::ec2_profile::{Ec2Profile as Row, NewEc2Profile};
-
-macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$item_doc:meta])* $item:ident = $word:literal),+ $(,)? })+) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-        pub enum $name { $($(#[$item_doc])* #[serde(rename = $word)] $item),+ }
-
-        impl $name {
-            /// The word in files and in the database.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$item => $word),+ }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                let words = [$($word),+];
-                match text {
-                    $($word => Ok(Self::$item),)+
-                    other => Err(match nearest(other, words.into_iter()) {
-                        Some(near) => format!("\"{other}\" is not one of {}; did you mean \"{near}\"?", words.join(", ")),
-                        None => format!("\"{other}\" is not one of {}", words.join(", ")),
-                    }),
-                }
-            }
-        }
-    )+};
-}
-
-words! {
-    /// Which address of an instance becomes its node's.
-    AddressFrom {
-        /// Its public name.
-        PublicDns = "public_dns",
-        /// Its public address.
-        PublicIp = "public_ip",
-        /// Its name within the network.
-        PrivateDns = "private_dns",
-        /// Its address within the network.
-        PrivateIp = "private_ip",
-    }
-
-    /// When a launch counts as done.
-    WaitFor {
-        /// EC2 says that it runs.
-        Running = "running",
-        /// Its sshd answers.
-        Ssh = "ssh",
-        /// Its balancer finds it healthy.
-        Healthy = "healthy",
-    }
-}
+use crate::models::ec2_profile::{AddressFrom, Ec2Profile as Row, NewEc2Profile, WaitFor};
 
 /// What to launch, and where it goes.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -99,6 +44,22 @@ pub struct Ec2Profile {
     pub address_from: AddressFrom,
     /// When a launch counts as done; `ssh` by default.
     pub wait_for: WaitFor,
+    /// The public half of an access key; none = credentials are found as AWS's own tools find them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// The vault's name of the secret half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_access_key_secret: Option<String>,
+    /// The secret half, to put into the vault; never given back.
+    #[serde(skip)]
+    #[schema(value_type = Option<String>, write_only)]
+    pub secret_access_key: Option<Inline>,
+    /// A role to take on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
+    /// What the role's owner wants to hear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
 }
 
 impl Ec2Profile {
@@ -131,6 +92,15 @@ impl Ec2Profile {
                 .word("address_from")
                 .unwrap_or(AddressFrom::PublicDns),
             wait_for: object.word("wait_for").unwrap_or(WaitFor::Ssh),
+            access_key_id: object.text("access_key_id"),
+            secret_access_key_secret: object.name("secret_access_key_secret"),
+            secret_access_key: object.secret("secret_access_key").map(Inline),
+            role_arn: object.text_that(
+                "role_arn",
+                |text| text.starts_with("arn:"),
+                "must begin with arn:",
+            ),
+            external_id: object.text("external_id"),
         };
         let balanced = profile.load_balancer.is_some() || profile.target_group_arn.is_some();
         if profile.wait_for == WaitFor::Healthy && !balanced {
@@ -139,23 +109,24 @@ impl Ec2Profile {
                 "healthy needs a load_balancer or a target_group_arn to ask",
             );
         }
+        check_credentials(object);
         profile
     }
 
-    pub(in crate::fleet) fn from_row(row: Row) -> Result<Self> {
-        let damaged = |cause: &dyn std::fmt::Display| {
-            Error::internal(format!("ec2 profile \"{}\" is damaged", row.name), cause)
-        };
-        let security_groups =
-            serde_json::from_str(&row.security_groups).map_err(|cause| damaged(&cause))?;
-        let address_from = row
-            .address_from
-            .parse()
-            .map_err(|cause: String| damaged(&cause))?;
-        let wait_for = row
-            .wait_for
-            .parse()
-            .map_err(|cause: String| damaged(&cause))?;
+    pub(in crate::fleet) fn references(&self, found: &mut Vec<Reference>) {
+        if let Some(name) = &self.secret_access_key_secret {
+            found.push(Reference::new("secret_access_key_secret", SECRET, name));
+        }
+    }
+
+    /// The vault's name for the key that stands in the file.
+    pub(in crate::fleet) fn own_secret(&self) -> String {
+        format!("ec2_profile.{}.secret_access_key", self.name)
+    }
+
+    pub(in crate::fleet) fn from_row(row: Row, ids: &Ids) -> Result<Self> {
+        let security_groups = row.security_groups()?;
+        let (address_from, wait_for) = (row.address_from()?, row.wait_for()?);
         Ok(Self {
             name: row.name,
             region: row.region,
@@ -170,11 +141,16 @@ impl Ec2Profile {
             endpoint_url: row.endpoint_url,
             address_from,
             wait_for,
+            access_key_id: row.access_key_id,
+            secret_access_key_secret: ids.secrets.name_if(row.secret_access_key_secret)?,
+            secret_access_key: None,
+            role_arn: row.role_arn,
+            external_id: row.external_id,
         })
     }
 
-    pub(in crate::fleet) fn row(&self, now_ms: i64) -> NewEc2Profile {
-        NewEc2Profile {
+    pub(in crate::fleet) fn row(&self, ids: &Ids, now_ms: i64) -> Result<NewEc2Profile> {
+        Ok(NewEc2Profile {
             name: self.name.clone(),
             region: self.region.clone(),
             image_id: self.image_id.clone(),
@@ -188,8 +164,34 @@ impl Ec2Profile {
             endpoint_url: self.endpoint_url.clone(),
             address_from: self.address_from.as_str().to_owned(),
             wait_for: self.wait_for.as_str().to_owned(),
+            access_key_id: self.access_key_id.clone(),
+            secret_access_key_secret: ids
+                .secrets
+                .id_if(self.secret_access_key_secret.as_deref())?,
+            role_arn: self.role_arn.clone(),
+            external_id: self.external_id.clone(),
             updated_ms: now_ms,
-        }
+        })
+    }
+}
+
+fn check_credentials(object: &mut Object<'_>) {
+    let ways = ["secret_access_key_secret", "secret_access_key"];
+    let given = ways.iter().filter(|key| object.has(key)).count();
+    if given > 1 {
+        object.fault(
+            "secret_access_key",
+            "only one of secret_access_key and secret_access_key_secret may stand here",
+        );
+    }
+    if object.has("access_key_id") != (given > 0) {
+        object.fault(
+            "access_key_id",
+            "an access key has two halves: access_key_id and secret_access_key (or secret_access_key_secret)",
+        );
+    }
+    if object.has("external_id") && !object.has("role_arn") {
+        object.fault("external_id", "is only used with a role_arn");
     }
 }
 

@@ -13,7 +13,7 @@ mod trigger;
 pub use action::Action;
 pub use cluster::Cluster;
 pub use counter::{Counter, Source};
-pub use ec2_profile::{AddressFrom, Ec2Profile, WaitFor};
+pub use ec2_profile::Ec2Profile;
 pub use jvm_profile::JvmProfile;
 pub use node::Node;
 pub use ssh_profile::SshProfile;

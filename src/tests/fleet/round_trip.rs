@@ -1,9 +1,10 @@
 //! Whatever can be defined is written out and read back without a loss, through YAML, JSON and the database.
 
 use headroom::fleet::{
-    Action, AddressFrom, Cluster, Combine, Counter, Ec2Profile, FleetFile, JvmProfile, Node, Secs,
-    Source, SshProfile, Step, Trigger, WaitFor, parse,
+    Action, Cluster, Combine, Counter, Ec2Profile, FleetFile, JvmProfile, Node, Secs, Source,
+    SshProfile, Step, Trigger, parse,
 };
+use headroom::models::ec2_profile::{AddressFrom, WaitFor};
 use headroom::models::{
     Comparison, HostKeyPolicy, JmxTransport, Missing, Mode, OnFailure, StepTarget,
 };
@@ -126,25 +127,47 @@ fn ec2_profile(name: String) -> impl Strategy<Value = Ec2Profile> {
     ]);
     let wait = select(vec![WaitFor::Running, WaitFor::Ssh]);
     let groups = btree_set(text(), 0..3).prop_map(|set| set.into_iter().collect());
-    (of(text()), groups, of(text()), of(text()), address, wait).prop_map(
-        move |(key_name, security_groups, user_data, load_balancer, address_from, wait_for)| {
-            Ec2Profile {
-                name: name.clone(),
-                region: "eu-west-1".into(),
-                image_id: "ami-1".into(),
-                instance_type: "t3.small".into(),
-                subnet_id: key_name.clone(),
+    (
+        of(text()),
+        groups,
+        of(text()),
+        of(text()),
+        address,
+        wait,
+        of(text()),
+    )
+        .prop_map(
+            move |(
                 key_name,
                 security_groups,
                 user_data,
                 load_balancer,
-                target_group_arn: None,
-                endpoint_url: None,
                 address_from,
                 wait_for,
-            }
-        },
-    )
+                external_id,
+            )| {
+                Ec2Profile {
+                    name: name.clone(),
+                    region: "eu-west-1".into(),
+                    image_id: "ami-1".into(),
+                    instance_type: "t3.small".into(),
+                    subnet_id: key_name.clone(),
+                    key_name,
+                    security_groups,
+                    user_data,
+                    load_balancer,
+                    target_group_arn: None,
+                    endpoint_url: None,
+                    address_from,
+                    wait_for,
+                    access_key_id: None,
+                    secret_access_key_secret: None,
+                    secret_access_key: None,
+                    role_arn: external_id.as_ref().map(|_| "arn:aws:iam::1:role/x".into()),
+                    external_id,
+                }
+            },
+        )
 }
 
 fn counter(name: String) -> impl Strategy<Value = Counter> {

@@ -25,7 +25,9 @@ use crate::support::wait;
 const URL: &str = "HEADROOM_TEST_CRASH_URL";
 const RUN: &str = "HEADROOM_TEST_CRASH_RUN";
 const AT: &str = "HEADROOM_TEST_CRASH_AT";
-const NEVER: usize = usize::MAX;
+const FOLDER: &str = "HEADROOM_TEST_CRASH_FOLDER";
+/// A boundary that is never met.
+pub const NEVER: usize = usize::MAX;
 
 /// Aborts the process at the n-th boundary.
 struct Killer {
@@ -49,9 +51,9 @@ async fn child() {
     let number = |name| std::env::var(name).unwrap().parse::<usize>().unwrap();
     let db = Db::connect_only(&url).unwrap();
     let (_stop, stopped) = watch::channel(false);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = std::env::var(FOLDER).unwrap();
     let mailer = Mailer::new(None, None).unwrap();
-    let mut ctx = context(folder.path(), &db, "doomed", mailer, stopped);
+    let mut ctx = context(Path::new(&folder), &db, "doomed", mailer, stopped);
     ctx.witness = Arc::new(Killer {
         at: number(AT),
         met: AtomicUsize::new(0),
@@ -61,21 +63,23 @@ async fn child() {
         .unwrap();
 }
 
-fn command(url: &str, run: RunId, at: usize) -> Command {
+/// The process that drives a run and dies at a boundary.
+pub fn command(lab: &Lab, url: &str, run: RunId, at: usize) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "runs::crash::child", "--nocapture"])
         .env(URL, url)
         .env(RUN, run.to_string())
         .env(AT, at.to_string())
+        .env(FOLDER, lab.folder.path())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     command
 }
 
 /// Drives a run in a process that dies at a boundary; says which, or nothing when the run ended before it.
-fn die(url: &str, run: RunId, at: usize) -> Option<String> {
-    let output = command(url, run, at).output().unwrap();
+pub fn die(lab: &Lab, url: &str, run: RunId, at: usize) -> Option<String> {
+    let output = command(lab, url, run, at).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() {
         return None;
@@ -90,12 +94,13 @@ fn die(url: &str, run: RunId, at: usize) -> Option<String> {
 }
 
 impl Lab {
-    fn url(&self) -> String {
+    /// Where its database is.
+    pub fn url(&self) -> String {
         format!("sqlite://{}", self.path("headroom.db").display())
     }
 
     /// Drives on after the claim of the dead process has lapsed, as the sweep does.
-    async fn recover(&self, run: RunId) -> RunState {
+    pub async fn recover(&self, run: RunId) -> RunState {
         let mut ctx = self.other_worker();
         let clock = Arc::clone(&self.ctx.clock);
         ctx.clock = Arc::new(move || clock() + 60_000);
@@ -134,7 +139,7 @@ async fn killed_at_every_boundary_no_script_runs_twice_and_none_is_lost() {
     for at in 0.. {
         let lab = Lab::new();
         let run = lab.scripts(false);
-        let Some(boundary) = die(&lab.url(), run, at) else {
+        let Some(boundary) = die(&lab, &lab.url(), run, at) else {
             break;
         };
         let state = lab.recover(run).await;
@@ -199,7 +204,7 @@ async fn a_repeatable_script_is_repeated_without_asking() {
     for at in 0.. {
         let lab = Lab::new();
         let run = lab.scripts(true);
-        let Some(boundary) = die(&lab.url(), run, at) else {
+        let Some(boundary) = die(&lab, &lab.url(), run, at) else {
             break;
         };
         assert_eq!(lab.recover(run).await, RunState::Succeeded, "{boundary}");
@@ -231,7 +236,7 @@ async fn killed_at_every_boundary_nothing_leaks_and_nothing_is_made_twice() {
                 Planned::script("bad", "exit 1").within(5),
             ],
         );
-        let Some(boundary) = die(&lab.url(), run, at) else {
+        let Some(boundary) = die(&lab, &lab.url(), run, at) else {
             break;
         };
         met += 1;
@@ -282,7 +287,7 @@ async fn killed_in_the_middle_of_the_second_step_the_first_is_not_repeated() {
             Planned::script("two", format!("echo two >> {folder}/log; exec sleep 5")),
         ],
     );
-    let mut child = command(&lab.url(), run, NEVER).spawn().unwrap();
+    let mut child = command(&lab, &lab.url(), run, NEVER).spawn().unwrap();
     let path = lab.path("log");
     wait::until("the second step", Duration::from_secs(10), || {
         std::fs::read_to_string(&path)
@@ -309,7 +314,11 @@ async fn an_effect_that_kills_its_process_is_not_repeated_for_ever() {
     let lab = Lab::new();
     let run = lab.scripts(true);
     // Boundary 2 follows the announcement of the first step, before its effect; a process that takes the run up claims it first.
-    assert!(die(&lab.url(), run, 2).unwrap().starts_with("Started"));
+    assert!(
+        die(&lab, &lab.url(), run, 2)
+            .unwrap()
+            .starts_with("Started")
+    );
     lab.write(|conn| {
         use diesel::prelude::*;
         use headroom::schema::step_runs;
@@ -334,7 +343,7 @@ async fn on_postgres_two_workers_and_a_dead_one_do_everything_once() {
     let lab = Lab::on(folder, &server.url(), Mailer::new(None, None).unwrap());
     let run = lab.scripts(false);
     // Boundary 5 follows the first step's outcome: the second is still to come.
-    let boundary = die(&server.url(), run, 5).unwrap();
+    let boundary = die(&lab, &server.url(), run, 5).unwrap();
     let later = |worker: &str| {
         let clock = Arc::clone(&lab.ctx.clock);
         let mut ctx = lab.other_worker();

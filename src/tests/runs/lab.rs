@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use headroom::actions::deploy_ec2_node::DeployEc2Node;
 use headroom::actions::distributed_script::DistributedScript;
 use headroom::actions::email::Email;
 use headroom::actions::local_script::LocalScript;
 use headroom::actions::os_configuration::OSConfiguration;
 use headroom::actions::plan::plan_trigger;
+use headroom::actions::register_ec2_node::RegisterEc2Node;
+use headroom::actions::remove_ec2_node::RemoveEc2Node;
 use headroom::actions::{
-    Action, Attempt, Effect, Facts, Fields, Found, Host, HostRequest, Hosts, Kind, Nodes, Outcome,
-    Outputs, Recovery, Report, Scope, Settings, Tools,
+    Action, Attempt, Cloud, Effect, Facts, Fields, Found, Host, HostRequest, Hosts, Kind, Nodes,
+    Outcome, Outputs, Pace, Recovery, Report, Scope, Settings, Tools,
 };
 use headroom::clients::mail::Mailer;
 use headroom::clients::ssh::{Credentials, Options, Ssh};
@@ -35,6 +38,7 @@ use headroom::models::{
     Mode, NodeState, OnFailure, Origin, RunId, RunState, StepRunId, StepState, StepTarget, When,
 };
 use headroom::runs::{Context, execute};
+use headroom::samples::Store;
 use headroom::vault::Vault;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -46,6 +50,9 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<Email>("Email"),
     Kind::of::<DistributedScript>("DistributedScript"),
     Kind::of::<OSConfiguration>("OSConfiguration"),
+    Kind::of::<DeployEc2Node>("DeployEc2Node"),
+    Kind::of::<RegisterEc2Node>("RegisterEc2Node"),
+    Kind::of::<RemoveEc2Node>("RemoveEc2Node"),
     Kind::of::<Probe>("Probe"),
 ];
 
@@ -287,6 +294,7 @@ impl Lab {
             mailer,
             vault,
             tooling,
+            cloud: cloud(&self.db, self.folder.path()),
         });
         self
     }
@@ -337,11 +345,23 @@ pub fn context(
         mailer,
         vault: Vault::open(&folder.join("master.key")).unwrap(),
         tooling: Tooling::new(&folder.join("data")),
+        cloud: cloud(db, folder),
     };
     let mut ctx = Context::new(Arc::new(tools), worker, stop);
     ctx.kinds = KINDS;
     ctx.beat = Duration::from_millis(20);
     ctx
+}
+
+/// EC2 accounts, with secrets and samples in a folder.
+pub fn cloud(db: &Db, folder: &Path) -> Cloud {
+    let vault = Vault::open(&folder.join("master.key")).unwrap();
+    let store = Store::embedded(&folder.join("samples.db")).unwrap();
+    let pace = Pace {
+        poll: Duration::from_millis(100),
+        settle: Duration::from_millis(600),
+    };
+    Cloud::new(db.clone(), vault, store, pace)
 }
 
 pub fn lines(path: &Path) -> Vec<String> {

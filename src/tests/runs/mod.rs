@@ -1,11 +1,11 @@
 //! The run engine and the action kinds, on real files, scripts, processes and servers.
 
 mod control;
-mod crash;
+pub mod crash;
 mod disk;
 mod engine;
 mod fabric;
-mod lab;
+pub mod lab;
 mod mail;
 mod puppet;
 mod scripts;

@@ -1,7 +1,9 @@
 //! What tests share: real servers on free loopback ports in temp folders, stopped by pid; and waiting for events instead of sleeping.
 
 pub mod app;
+pub mod cloud;
 pub mod disk;
+pub mod faults;
 pub mod http;
 pub mod jvm;
 pub mod ports;

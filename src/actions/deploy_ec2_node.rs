@@ -1,0 +1,352 @@
+//! DeployEc2Node: launches an instance and makes it a node.
+//!
+//! Whatever is interrupted can be gone on with, by the step's token alone: the node's row is there before the launch and carries the token,
+//! the launch carries it too and gives the same instance when it is repeated, and so does the instance, as a tag.
+
+use std::collections::BTreeMap;
+
+use askama::Template as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::ec2::rows::{self, Found as Known, Launching, NewLaunch};
+use super::ec2::wait::{self, Seen, Wait};
+use super::ec2::{Progress, RUN_TAG, SITE_TAG, STEP_TAG, TOKEN_TAG, output};
+use super::{
+    Action, Attempt, Effect, Facts, Fields, Found, Outcome, Outputs, Recovery, Scope, Settings,
+    Site,
+};
+use crate::clients::ec2::{Fault, FaultKind, Instance, Launch};
+use crate::error::{Error, Result};
+use crate::models::ec2_profile::WaitFor;
+use crate::models::node::Node;
+use crate::models::{NodeState, StepTarget};
+
+/// The settings of a DeployEc2Node.
+#[derive(Debug, Clone, PartialEq, Eq, askama::Template)]
+#[template(path = "actions/deploy_ec2_node.html")]
+pub struct DeployEc2Node {
+    /// What to launch.
+    pub ec2_profile: String,
+    /// How to log in to the node.
+    pub ssh_profile: String,
+    /// The node's JVMs.
+    pub jvm_profiles: Vec<String>,
+    /// Whether a later step puts the node behind its balancer.
+    pub register_after: bool,
+}
+
+impl Settings for DeployEc2Node {
+    const FACTS: Facts = Facts {
+        default_timeout_secs: 600,
+        capacity_change: 1,
+        undo: Some("Deregisters and terminates the instance, and takes the node away."),
+        ..Facts::plain(
+            "Launches an EC2 instance and makes it a node of the cluster.",
+            &[StepTarget::Cluster],
+        )
+    };
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            ec2_profile: fields.required_text("ec2_profile"),
+            ssh_profile: fields.required_text("ssh_profile"),
+            jvm_profiles: fields.optional_texts("jvm_profiles"),
+            register_after: fields.choice("register", &["launch", "after"]) == Some("after"),
+        }
+    }
+}
+
+impl Action for DeployEc2Node {
+    fn recovery(&self) -> Recovery {
+        Recovery::LookUp
+    }
+
+    fn summary(&self) -> String {
+        format!("one more from {}", self.ec2_profile)
+    }
+
+    fn html(&self) -> Result<String> {
+        self.render()
+            .map_err(|cause| Error::internal("the settings of a DeployEc2Node as a page", cause))
+    }
+
+    fn prepare(&self, scope: &Scope) -> Result<Box<dyn Effect>> {
+        let value = |name| scope.values.get(name).cloned().unwrap_or_default();
+        Ok(Box::new(Deploy {
+            settings: self.clone(),
+            cluster: scope.cluster()?.to_owned(),
+            run: value("run.id"),
+            step: scope.step_name.clone(),
+        }))
+    }
+}
+
+/// A launch that can begin.
+struct Deploy {
+    settings: DeployEc2Node,
+    cluster: String,
+    run: String,
+    step: String,
+}
+
+impl Effect for Deploy {
+    fn perform<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Outcome> {
+        async move {
+            let mut progress = Progress::new();
+            match self.deploy(attempt, &mut progress).await {
+                Ok(()) => progress.end("", None),
+                Err((part, fault)) => progress.end(part, Some(fault)),
+            }
+        }
+        .boxed()
+    }
+
+    fn look_up<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Found>> {
+        async move {
+            let (node, former) = rows::of_token(&attempt.tools.db, &attempt.token).await?;
+            Ok(match (node, former) {
+                (Some(node), _) if node.state == NodeState::InService => Found::Done(Outcome {
+                    outputs: outputs(&node),
+                    ..Outcome::default()
+                }),
+                (Some(node), _) => Found::Begun(Outcome {
+                    outputs: outputs(&node),
+                    ..Outcome::failed(unfinished(&node))
+                }),
+                (None, Some(former)) => {
+                    let what = format!("{} was launched and is gone: {}", former.name, former.reason);
+                    Found::Done(Outcome::failed(Error::Conflict(what)))
+                }
+                // The row comes before the launch: without one, nothing was launched.
+                (None, None) => Found::NotDone,
+            })
+        }
+        .boxed()
+    }
+
+    fn undo<'a>(&'a self, attempt: &'a Attempt, outputs: &'a Outputs) -> BoxFuture<'a, Outcome> {
+        async move {
+            let mut progress = Progress::new();
+            let fault = self.take_back(attempt, outputs, &mut progress).await.err();
+            progress.end("take back", fault)
+        }
+        .boxed()
+    }
+}
+
+/// What failed, and why.
+type Part<T> = Result<T, (&'static str, Error)>;
+
+fn at<E: Into<Error>>(part: &'static str) -> impl FnOnce(E) -> (&'static str, Error) {
+    move |cause| (part, cause.into())
+}
+
+impl Deploy {
+    async fn deploy(&self, attempt: &Attempt, progress: &mut Progress) -> Part<()> {
+        let (db, token) = (&attempt.tools.db, attempt.token.as_str());
+        let site = attempt.tools.cloud.site(&self.settings.ec2_profile).await.map_err(at("profile"))?;
+        let launching = rows::begin_launch(db, self.new_launch(&site, token)).await.map_err(at("node"))?;
+        progress.give("node", launching.node.name.clone());
+        if *attempt.cancelled.borrow() && !launching.resumed {
+            let fault = Fault { kind: FaultKind::Refused, what: "the run was cancelled before the launch".into() };
+            return Err(("launch", refused(attempt, fault, progress).await));
+        }
+        progress.done("node", format!("{} is added to {}", launching.node.name, self.cluster));
+
+        let id = match &launching.node.instance_id {
+            Some(id) => id.clone(),
+            None => self.launch(attempt, &site, &launching, progress).await.map_err(at("launch"))?,
+        };
+        progress.give("instance_id", id.clone());
+        let known = Known { instance_id: Some(id.clone()), ..Known::default() };
+        rows::note(db, token, known).await.map_err(at("launch"))?;
+        progress.done("launch", format!("{id} is launched"));
+
+        let waits = Wait::of(attempt);
+        let (_, address) = wait::running(&waits, &site, &id).await.map_err(at("running"))?;
+        progress.give("address", address.clone());
+        progress.give_secs("running_secs");
+        let known = Known { address: Some(address.clone()), ..Known::default() };
+        rows::note(db, token, known).await.map_err(at("running"))?;
+        progress.done("running", format!("{id} runs at {address}"));
+
+        let wait_for = site.profile.wait_for().map_err(at("profile"))?;
+        if wait_for != WaitFor::Running {
+            let port = launching.ssh_port;
+            wait::ssh(&waits, &site, &id, &address, port).await.map_err(at("ssh"))?;
+            progress.give_secs("ssh_secs");
+            progress.done("ssh", format!("an SSH server answers on {address}:{port}"));
+        }
+        if !self.settings.register_after {
+            register(&waits, &site, &id, progress).await.map_err(at("register"))?;
+        }
+        let known = Known { state: Some(NodeState::InService), ..Known::default() };
+        rows::note(db, token, known).await.map_err(at("in service"))?;
+        progress.give_secs("in_service_secs");
+        progress.done("in service", format!("{} is in service", launching.node.name));
+        Ok(())
+    }
+
+    fn new_launch(&self, site: &Site, token: &str) -> NewLaunch {
+        NewLaunch {
+            cluster: self.cluster.clone(),
+            ssh_profile: self.settings.ssh_profile.clone(),
+            jvm_profiles: self.settings.jvm_profiles.clone(),
+            ec2_profile: site.profile.id,
+            token: token.to_owned(),
+        }
+    }
+
+    /// Launches the instance, or finds the one that was launched with the token.
+    async fn launch(
+        &self,
+        attempt: &Attempt,
+        site: &Site,
+        launching: &Launching,
+        progress: &mut Progress,
+    ) -> Result<String> {
+        let tags = self.tags(launching, &attempt.token);
+        let launch = self.order(site, &attempt.token, tags.clone())?;
+        let fault = match site.ec2.launch(&launch, attempt.deadline).await {
+            Ok(instance) => return Ok(instance.id),
+            Err(fault) => fault,
+        };
+        if fault.kind == FaultKind::TokenReused {
+            // The profile was edited between a lost launch and its repetition: the instance of the first one is there.
+            let found = find_launched(attempt, site).await?;
+            let Some(instance) = found.into_iter().find(|found| !found.state.is_gone()) else {
+                return Err(refused(attempt, fault, progress).await);
+            };
+            site.ec2.tag(&instance.id, &tags, attempt.deadline).await?;
+            return Ok(instance.id);
+        }
+        let capacity = matches!(fault.kind, FaultKind::Capacity | FaultKind::Quota);
+        let certain = capacity || (!launching.resumed && fault.kind != FaultKind::Lost);
+        if certain {
+            return Err(refused(attempt, fault, progress).await);
+        }
+        Err(fault.into())
+    }
+
+    fn order(&self, site: &Site, token: &str, tags: BTreeMap<String, String>) -> Result<Launch> {
+        let profile = &site.profile;
+        Ok(Launch {
+            token: token.to_owned(),
+            image_id: profile.image_id.clone(),
+            instance_type: profile.instance_type.clone(),
+            key_name: profile.key_name.clone(),
+            security_groups: profile.security_groups()?,
+            subnet_id: profile.subnet_id.clone(),
+            user_data: profile.user_data.clone(),
+            tags,
+        })
+    }
+
+    fn tags(&self, launching: &Launching, token: &str) -> BTreeMap<String, String> {
+        [
+            ("Name", launching.node.name.as_str()),
+            ("Cluster", &self.cluster),
+            (RUN_TAG, &self.run),
+            (STEP_TAG, &self.step),
+            (TOKEN_TAG, token),
+            (SITE_TAG, &launching.site),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    async fn take_back(&self, attempt: &Attempt, outputs: &Outputs, progress: &mut Progress) -> Result<()> {
+        let (db, token) = (&attempt.tools.db, &attempt.token);
+        let (node, _) = rows::of_token(db, token).await?;
+        let site = match node.as_ref().and_then(|node| node.ec2_profile_id) {
+            Some(profile) => attempt.tools.cloud.site_of(profile).await?,
+            None => attempt.tools.cloud.site(&self.settings.ec2_profile).await?,
+        };
+        let told = output(outputs, "instance_id").map(str::to_owned);
+        let mut ids: Vec<String> = told.or_else(|| node.and_then(|node| node.instance_id)).into_iter().collect();
+        let found = if ids.is_empty() {
+            find_launched(attempt, &site).await?
+        } else {
+            site.ec2.tagged(TOKEN_TAG, token, attempt.deadline).await?
+        };
+        ids.extend(found.into_iter().map(|found| found.id));
+        ids.sort();
+        ids.dedup();
+        for id in &ids {
+            for balancer in site.balancers() {
+                site.ec2.deregister(&balancer, id, attempt.deadline).await?;
+            }
+            site.ec2.terminate(id, attempt.deadline).await?;
+        }
+        if ids.is_empty() {
+            progress.done("terminate", "no instance was launched");
+        } else {
+            wait::terminated(&Wait::of(attempt), &site, &ids).await?;
+            progress.done("terminate", format!("{} is terminated", ids.join(", ")));
+        }
+        rows::gone(db, token, "its launch was taken back").await
+    }
+}
+
+/// Puts an instance behind its balancers, and waits for them where the profile says so.
+pub(super) async fn register(wait: &Wait<'_>, site: &Site, id: &str, progress: &mut Progress) -> Result<()> {
+    for balancer in site.balancers() {
+        site.ec2.register(&balancer, id, wait.deadline).await?;
+        if site.profile.wait_for()? == WaitFor::Healthy {
+            wait::healthy(wait, site, &balancer, id).await?;
+        }
+        progress.done("register", format!("{id} is behind {balancer}"));
+    }
+    Ok(())
+}
+
+/// A launch that certainly gave no instance: the node goes again, and nothing is left to take back.
+async fn refused(attempt: &Attempt, fault: Fault, progress: &mut Progress) -> Error {
+    let reason = format!("it was not launched: {fault}");
+    if let Err(cause) = rows::gone(&attempt.tools.db, &attempt.token, &reason).await {
+        // The row stays, and the outputs name it: the undo takes it away.
+        tracing::warn!(%cause, "the node of a refused launch could not be taken away");
+        return fault.into();
+    }
+    progress.outputs.clear();
+    fault.into()
+}
+
+/// The instances with the attempt's token. A launch of a moment ago may be missing from EC2's lists, so none is believed only after a while.
+async fn find_launched(attempt: &Attempt, site: &Site) -> Result<Vec<Instance>> {
+    let pace = attempt.tools.cloud.pace;
+    let until = (Instant::now() + pace.settle).min(attempt.deadline);
+    let wait = Wait { attempt: None, poll: pace.poll, deadline: attempt.deadline };
+    wait.until("an instance with the step's token", async || {
+        let found = site.ec2.tagged(TOKEN_TAG, &attempt.token, attempt.deadline).await?;
+        let settled = Instant::now() + pace.poll >= until;
+        Ok(if found.is_empty() && !settled {
+            Seen::NotYet("none".into())
+        } else {
+            Seen::Yes(found)
+        })
+    })
+    .await
+}
+
+fn outputs(node: &Node) -> Outputs {
+    let mut outputs = Outputs::new();
+    outputs.insert("node".into(), node.name.clone().into());
+    if let Some(id) = &node.instance_id {
+        outputs.insert("instance_id".into(), id.clone().into());
+    }
+    if !node.address.is_empty() {
+        outputs.insert("address".into(), node.address.clone().into());
+    }
+    outputs
+}
+
+fn unfinished(node: &Node) -> Error {
+    let instance = node.instance_id.as_deref().unwrap_or("an instance that EC2 may have launched");
+    Error::Conflict(format!(
+        "the launch of {} ({instance}) was not finished; undo the step to terminate it",
+        node.name
+    ))
+}

@@ -1,0 +1,202 @@
+//! Which node goes, and whether it may: decided in one transaction, so that two removals never take what one may take.
+
+use chrono::Utc;
+
+use super::rows::as_new;
+use crate::db::{Connection, Db};
+use crate::error::{Error, Result};
+use crate::models::cluster::Cluster;
+use crate::models::former_node::FormerNode;
+use crate::models::hold::Hold;
+use crate::models::node::{NewNode, Node};
+use crate::models::run::Run;
+use crate::models::step_run::StepRun;
+use crate::models::{HoldScope, NodeId, NodeState, StepTarget, node_claim, to_ms};
+
+/// What is to go.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    pub cluster: String,
+    /// The nodes that may go, those to go first before the others.
+    pub order: Vec<NodeId>,
+    pub token: String,
+    /// The run that removes; its own steps do not stand in its way.
+    pub run: String,
+}
+
+/// A node that is taken out.
+#[derive(Debug, Clone)]
+pub struct Leaving {
+    pub node: Node,
+    pub instance_id: String,
+    /// Whether an earlier attempt with the same token had begun.
+    pub resumed: bool,
+}
+
+impl Leaving {
+    fn of(node: Node, resumed: bool) -> Result<Self> {
+        match node.instance_id.clone() {
+            Some(instance_id) if node.ec2_profile_id.is_some() => Ok(Self {
+                node,
+                instance_id,
+                resumed,
+            }),
+            _ => Err(Error::Conflict(format!(
+                "{} was not launched by Headroom, so there is no instance to terminate; take it out of the fleet file",
+                node.name
+            ))),
+        }
+    }
+}
+
+/// Takes the first node that may go out of service, for the step of a token; gives the one that the token took before.
+///
+/// # Errors
+/// None may go; the message says why.
+pub async fn begin(db: &Db, removal: Removal) -> Result<Leaving> {
+    db.write(move |conn| {
+        if let Some(node) = node_claim::node_of(conn, &removal.token)? {
+            return Leaving::of(node, true);
+        }
+        if let Some(former) = FormerNode::by_token(conn, &removal.token)? {
+            return Err(Error::Conflict(format!(
+                "this step has removed {} already",
+                former.name
+            )));
+        }
+        let now_ms = to_ms(Utc::now());
+        let cluster = Cluster::by_name(conn, &removal.cluster)?;
+        enough(conn, &cluster, 1)?;
+        let node = choose(conn, &removal, now_ms)?;
+        let leaving = Leaving::of(node, false)?;
+        let node = &leaving.node;
+        let new = NewNode {
+            state: NodeState::Draining,
+            updated_ms: now_ms,
+            ..as_new(node)
+        };
+        Node::update(conn, node.id, &new)?;
+        node_claim::insert(conn, node.id, &removal.token)?;
+        Ok(leaving)
+    })
+    .await
+}
+
+/// Whether the node may still be terminated: it is the step's, and the cluster has enough others.
+///
+/// # Errors
+/// It may not; the message says why.
+pub async fn still(db: &Db, token: &str) -> Result<()> {
+    let token = token.to_owned();
+    db.write(move |conn| {
+        let node = node_claim::node_of(conn, &token)?.ok_or_else(|| {
+            Error::Conflict("the node of this step was taken away meanwhile".into())
+        })?;
+        if node.state != NodeState::Draining {
+            return Err(Error::Conflict(format!(
+                "{} is {} again",
+                node.name, node.state
+            )));
+        }
+        if let Some(hold) = held(conn, &node.name, to_ms(Utc::now()))? {
+            return Err(hold);
+        }
+        let cluster = Cluster::find(conn, node.cluster_id)?;
+        enough(conn, &cluster, 0)
+    })
+    .await
+}
+
+/// Puts a node back into service that was not terminated.
+///
+/// # Errors
+/// The database fails.
+pub async fn stays(db: &Db, token: &str) -> Result<()> {
+    let token = token.to_owned();
+    db.write(move |conn| {
+        let Some(node) = node_claim::node_of(conn, &token)? else {
+            return Ok(());
+        };
+        let new = NewNode {
+            state: NodeState::InService,
+            updated_ms: to_ms(Utc::now()),
+            ..as_new(&node)
+        };
+        Node::update(conn, node.id, &new)?;
+        node_claim::delete(conn, &token)
+    })
+    .await
+}
+
+/// Whether the cluster keeps `min_nodes` in service when so many more go.
+fn enough(conn: &mut Connection, cluster: &Cluster, going: usize) -> Result<()> {
+    // Held until the end of the transaction: a second removal counts after this one.
+    let cluster = Cluster::lock(conn, cluster.id)?;
+    let nodes = Node::of_cluster(conn, cluster.id)?;
+    let serving = nodes
+        .iter()
+        .filter(|node| node.state == NodeState::InService)
+        .count();
+    let min = usize::try_from(cluster.min_nodes).unwrap_or(0);
+    if serving < min + going {
+        return Err(Error::Conflict(format!(
+            "cluster \"{}\" has {serving} nodes in service and min_nodes is {min}, so none may go",
+            cluster.name
+        )));
+    }
+    Ok(())
+}
+
+fn choose(conn: &mut Connection, removal: &Removal, now_ms: i64) -> Result<Node> {
+    let mut refusals = Vec::new();
+    for id in &removal.order {
+        let node = match Node::find(conn, *id) {
+            Ok(node) => node,
+            Err(Error::NotFound(_)) => continue,
+            Err(other) => return Err(other),
+        };
+        let refusal = if node.state != NodeState::InService {
+            Some(Error::Conflict(format!("{} is {}", node.name, node.state)))
+        } else if let Some(hold) = held(conn, &node.name, now_ms)? {
+            Some(hold)
+        } else {
+            busy(conn, &node.name, &removal.run)?
+        };
+        match refusal {
+            None => return Ok(node),
+            Some(refusal) => refusals.push(refusal.to_string()),
+        }
+    }
+    Err(Error::Conflict(if refusals.is_empty() {
+        format!(
+            "cluster \"{}\" has no node in service that Headroom launched",
+            removal.cluster
+        )
+    } else {
+        format!("no node may go: {}", refusals.join("; "))
+    }))
+}
+
+fn held(conn: &mut Connection, node: &str, now_ms: i64) -> Result<Option<Error>> {
+    let holds = Hold::active(conn, now_ms)?;
+    let hold = holds
+        .into_iter()
+        .find(|hold| hold.scope == HoldScope::Node && hold.scope_name.as_deref() == Some(node));
+    Ok(hold.map(|hold| {
+        Error::Conflict(format!(
+            "{node} is held by {}: {}",
+            hold.author, hold.reason
+        ))
+    }))
+}
+
+/// Another run that is at work on the node.
+fn busy(conn: &mut Connection, node: &str, run: &str) -> Result<Option<Error>> {
+    let open: Vec<_> = Run::open(conn)?.into_iter().map(|open| open.id).collect();
+    let on_node = StepRun::of_runs(conn, &open)?.into_iter().find(|step| {
+        matches!(step.target, StepTarget::Node | StepTarget::LastNode)
+            && step.target_name.as_deref() == Some(node)
+            && step.run_id.to_string() != run
+    });
+    Ok(on_node.map(|step| Error::Conflict(format!("run {} is at work on {node}", step.run_id))))
+}

@@ -1,0 +1,197 @@
+//! Waiting for EC2 and for what it launches: asked again at a steady pace, until there is an answer, the deadline, or a cancellation.
+
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::actions::{Attempt, Site};
+use crate::clients::ec2::{Balancer, Health, Instance, InstanceState};
+use crate::error::{Error, Result};
+use crate::models::ec2_profile::AddressFrom;
+
+/// What sshd may take to greet.
+const GREETING_LIMIT: Duration = Duration::from_secs(5);
+
+/// An answer, or what was seen instead.
+pub enum Seen<T> {
+    /// What was waited for.
+    Yes(T),
+    /// Something else; in words.
+    NotYet(String),
+}
+
+/// How long to wait, and for what.
+pub struct Wait<'a> {
+    /// For the cancellation; none = it cannot be cancelled.
+    pub attempt: Option<&'a Attempt>,
+    pub poll: Duration,
+    pub deadline: Instant,
+}
+
+impl<'a> Wait<'a> {
+    /// Until the time limit of an attempt, or its cancellation.
+    pub fn of(attempt: &'a Attempt) -> Self {
+        Self {
+            attempt: Some(attempt),
+            poll: attempt.tools.cloud.pace.poll,
+            deadline: attempt.deadline,
+        }
+    }
+
+    /// Asks until the answer is yes.
+    ///
+    /// # Errors
+    /// What `ask` returns; `Upstream` when the time is over, with what was seen last; `Conflict` when the run is cancelled.
+    pub async fn until<T, F>(&self, what: &str, mut ask: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<Seen<T>>>,
+    {
+        loop {
+            let seen = match ask().await? {
+                Seen::Yes(value) => return Ok(value),
+                Seen::NotYet(seen) => seen,
+            };
+            if Instant::now() + self.poll >= self.deadline {
+                return Err(Error::Upstream {
+                    what: format!(
+                        "waited in vain for {what} until the time limit; seen last: {seen}"
+                    ),
+                    retryable: false,
+                });
+            }
+            tokio::select! {
+                () = sleep(self.poll) => {}
+                () = cancelled(self.attempt) => {
+                    return Err(Error::Conflict(format!(
+                        "the run was cancelled while waiting for {what}; seen last: {seen}"
+                    )));
+                }
+            }
+        }
+    }
+}
+
+async fn cancelled(attempt: Option<&Attempt>) {
+    match attempt {
+        Some(attempt) => attempt.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for an instance to run and to have an address; gives both.
+pub async fn running(wait: &Wait<'_>, site: &Site, id: &str) -> Result<(Instance, String)> {
+    let from = site.profile.address_from()?;
+    let ids = [id.to_owned()];
+    wait.until(&format!("{id} to run"), async || {
+        let found = site.ec2.instances(&ids, wait.deadline).await?;
+        let Some(instance) = found.into_iter().next() else {
+            return Ok(Seen::NotYet("EC2 does not list it yet".into()));
+        };
+        match instance.state {
+            InstanceState::Running => {}
+            InstanceState::Pending | InstanceState::Unknown => {
+                return Ok(Seen::NotYet(instance.state.to_string()));
+            }
+            state => return Err(died(id, state, instance.reason.as_deref())),
+        }
+        match address(&instance, from) {
+            Some(address) => Ok(Seen::Yes((instance, address))),
+            None => Ok(Seen::NotYet(format!(
+                "it runs, and has no {}; another address_from may suit its subnet",
+                from.as_str()
+            ))),
+        }
+    })
+    .await
+}
+
+fn died(id: &str, state: InstanceState, reason: Option<&str>) -> Error {
+    let reason = reason.unwrap_or("EC2 gave no reason");
+    Error::Upstream {
+        what: format!("{id} is {state} instead of running: {reason}"),
+        retryable: false,
+    }
+}
+
+/// The address that becomes a node's.
+pub fn address(instance: &Instance, from: AddressFrom) -> Option<String> {
+    match from {
+        AddressFrom::PublicDns => instance.public_dns.clone(),
+        AddressFrom::PublicIp => instance.public_ip.clone(),
+        AddressFrom::PrivateDns => instance.private_dns.clone(),
+        AddressFrom::PrivateIp => instance.private_ip.clone(),
+    }
+}
+
+/// Waits until an sshd greets; an instance that is gone meanwhile ends the wait.
+pub async fn ssh(wait: &Wait<'_>, site: &Site, id: &str, address: &str, port: u16) -> Result<()> {
+    let ids = [id.to_owned()];
+    wait.until(&format!("an SSH server on {address}:{port}"), async || {
+        let limit = GREETING_LIMIT.min(wait.deadline.saturating_duration_since(Instant::now()));
+        let seen = match timeout(limit, greeting(address, port)).await {
+            Ok(Ok(greeting)) if greeting.starts_with("SSH-") => return Ok(Seen::Yes(())),
+            Ok(Ok(_)) => "something answers that is no SSH server".to_owned(),
+            Ok(Err(cause)) => cause.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        let found = site.ec2.instances(&ids, wait.deadline).await?;
+        match found.first() {
+            Some(instance) if instance.state != InstanceState::Running => {
+                Err(died(id, instance.state, instance.reason.as_deref()))
+            }
+            _ => Ok(Seen::NotYet(seen)),
+        }
+    })
+    .await
+}
+
+async fn greeting(address: &str, port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((address, port)).await?;
+    let mut bytes = [0; 4];
+    stream.read_exact(&mut bytes).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Waits until a balancer sends requests to an instance.
+pub async fn healthy(wait: &Wait<'_>, site: &Site, balancer: &Balancer, id: &str) -> Result<()> {
+    wait.until(&format!("{balancer} to find {id} healthy"), async || {
+        Ok(match site.ec2.health(balancer, id, wait.deadline).await? {
+            Health::Healthy => Seen::Yes(()),
+            other => Seen::NotYet(other.to_string()),
+        })
+    })
+    .await
+}
+
+/// Waits until a balancer has finished the requests of an instance that was deregistered.
+pub async fn drained(wait: &Wait<'_>, site: &Site, balancer: &Balancer, id: &str) -> Result<()> {
+    wait.until(&format!("{balancer} to drain {id}"), async || {
+        Ok(match site.ec2.health(balancer, id, wait.deadline).await? {
+            Health::Absent => Seen::Yes(()),
+            other => Seen::NotYet(other.to_string()),
+        })
+    })
+    .await
+}
+
+/// Waits until instances are gone; EC2 forgets them some time after.
+pub async fn terminated(wait: &Wait<'_>, site: &Site, ids: &[String]) -> Result<()> {
+    let what = format!("{} to be terminated", ids.join(", "));
+    wait.until(&what, async || {
+        let found = site.ec2.instances(ids, wait.deadline).await?;
+        let left = found
+            .iter()
+            .filter(|instance| instance.state != InstanceState::Terminated);
+        let left: Vec<_> = left
+            .map(|instance| format!("{} {}", instance.id, instance.state))
+            .collect();
+        Ok(if left.is_empty() {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(left.join(", "))
+        })
+    })
+    .await
+}

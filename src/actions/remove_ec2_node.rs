@@ -1,0 +1,346 @@
+//! RemoveEc2Node: takes a launched node out: preflight, drain, look again, terminate, confirm.
+//!
+//! Which node is decided once, in the transaction that marks it `draining` with the step's token; whoever goes on after a crash finds it there.
+
+use std::cmp::Reverse;
+use std::fmt;
+
+use askama::Template as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::ec2::leaving::{self, Leaving, Removal};
+use super::ec2::wait::{self, Wait};
+use super::ec2::{LAST_LIMIT, Progress, rows};
+use super::{
+    Action, Attempt, Effect, Facts, Fields, Found, Outcome, Recovery, Scope, Settings, Site,
+};
+use crate::clients::ec2::{Balancer, Fault, FaultKind, Health};
+use crate::db::Connection;
+use crate::error::{Error, Result};
+use crate::models::cluster::Cluster;
+use crate::models::counter::Counter;
+use crate::models::former_node::FormerNode;
+use crate::models::node::Node;
+use crate::models::{NodeId, StepTarget};
+use crate::samples::SeriesKey;
+
+/// Which node of a cluster goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Select {
+    /// The one that was made last.
+    Newest,
+    /// The one that was made first.
+    Oldest,
+    /// The one with the lowest last value of a counter.
+    Lowest(String),
+}
+
+impl fmt::Display for Select {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newest => f.write_str("the newest node"),
+            Self::Oldest => f.write_str("the oldest node"),
+            Self::Lowest(counter) => write!(f, "the node with the lowest {counter}"),
+        }
+    }
+}
+
+/// The settings of a RemoveEc2Node.
+#[derive(Debug, Clone, PartialEq, Eq, askama::Template)]
+#[template(path = "actions/remove_ec2_node.html")]
+pub struct RemoveEc2Node {
+    /// Which node, where the step is on a cluster.
+    pub select: Select,
+}
+
+impl Settings for RemoveEc2Node {
+    const FACTS: Facts = Facts {
+        default_timeout_secs: 900,
+        capacity_change: -1,
+        ..Facts::plain(
+            "Drains one node that Headroom launched, terminates its instance and takes it away.",
+            &[StepTarget::Cluster, StepTarget::LastNode, StepTarget::Node],
+        )
+    };
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        let text = fields.optional_text("select");
+        let select = match text.as_deref() {
+            None | Some("newest") => Select::Newest,
+            Some("oldest") => Select::Oldest,
+            Some(other) => match other.strip_prefix("lowest:") {
+                Some(counter) if !counter.is_empty() => Select::Lowest(counter.to_owned()),
+                _ => {
+                    fields.fault("select", "must be newest, oldest or lowest:COUNTER");
+                    Select::Newest
+                }
+            },
+        };
+        Self { select }
+    }
+}
+
+impl Action for RemoveEc2Node {
+    fn recovery(&self) -> Recovery {
+        Recovery::LookUp
+    }
+
+    fn summary(&self) -> String {
+        self.select.to_string()
+    }
+
+    fn html(&self) -> Result<String> {
+        self.render()
+            .map_err(|cause| Error::internal("the settings of a RemoveEc2Node as a page", cause))
+    }
+
+    fn prepare(&self, scope: &Scope) -> Result<Box<dyn Effect>> {
+        let named = match scope.target {
+            Some(StepTarget::Cluster) | None => None,
+            // A node that is gone meanwhile leaves nothing to choose; the look-up says what became of it.
+            _ => Some(scope.hosts.iter().map(|host| host.node).collect()),
+        };
+        Ok(Box::new(Remove {
+            select: self.select.clone(),
+            named,
+            cluster: scope.cluster()?.to_owned(),
+            run: scope.values.get("run.id").cloned().unwrap_or_default(),
+        }))
+    }
+}
+
+struct Remove {
+    select: Select,
+    named: Option<Vec<NodeId>>,
+    cluster: String,
+    run: String,
+}
+
+impl Effect for Remove {
+    fn perform<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Outcome> {
+        async move {
+            let mut progress = Progress::new();
+            match self.remove(attempt, &mut progress).await {
+                Ok(()) => progress.end("", None),
+                Err((part, fault)) => progress.end(part, Some(fault)),
+            }
+        }
+        .boxed()
+    }
+
+    fn look_up<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Found>> {
+        async move {
+            let (node, former) = rows::of_token(&attempt.tools.db, &attempt.token).await?;
+            Ok(match (node, former) {
+                (Some(node), _) => Found::Begun(Outcome::failed(Error::Conflict(format!(
+                    "the removal of {} was not finished; its page says where it stands and puts it back into service",
+                    node.name
+                )))),
+                (None, Some(former)) => Found::Done(was_removed(&former)),
+                (None, None) => Found::NotDone,
+            })
+        }
+        .boxed()
+    }
+}
+
+/// What failed, and why.
+type Part<T> = Result<T, (&'static str, Error)>;
+
+impl Remove {
+    async fn remove(&self, attempt: &Attempt, progress: &mut Progress) -> Part<()> {
+        let db = &attempt.tools.db;
+        let chosen = async {
+            let order = self.order(attempt).await?;
+            let removal = Removal {
+                cluster: self.cluster.clone(),
+                order,
+                token: attempt.token.clone(),
+                run: self.run.clone(),
+            };
+            let leaving = leaving::begin(db, removal).await?;
+            let site = site(attempt, &leaving.node).await?;
+            Ok::<_, Error>((leaving, site))
+        };
+        let (leaving, site) = chosen.await.map_err(|cause| ("preflight", cause))?;
+        let (name, id) = (leaving.node.name.clone(), leaving.instance_id.clone());
+        progress.give("node", name.clone());
+        progress.give("instance_id", id.clone());
+        progress.give("address", leaving.node.address.clone());
+        progress.done("preflight", format!("{name} ({id}) is taken out of service"));
+
+        if !is_going(attempt, &site, &id).await.map_err(|cause| ("drain", cause))? {
+            // Where an earlier attempt had begun to deregister, nobody knows any more where the instance was.
+            let mut left = if leaving.resumed { site.balancers() } else { Vec::new() };
+            let done = drain_and_terminate(attempt, &site, &leaving, &mut left, progress).await;
+            if let Err((part, cause)) = done {
+                return Err((part, put_back(attempt, &site, &leaving, &left, cause, progress).await));
+            }
+        }
+        let confirmed = async {
+            wait::terminated(&Wait { attempt: None, ..Wait::of(attempt) }, &site, std::slice::from_ref(&id)).await?;
+            rows::gone(db, &attempt.token, "removed").await
+        };
+        confirmed.await.map_err(|cause| ("confirm", cause))?;
+        progress.done("confirm", format!("{id} is terminated, and {name} is gone"));
+        Ok(())
+    }
+
+    /// The nodes that may go, those to go first before the others.
+    async fn order(&self, attempt: &Attempt) -> Result<Vec<NodeId>> {
+        if let Some(named) = &self.named {
+            return Ok(named.clone());
+        }
+        let (cluster, select) = (self.cluster.clone(), self.select.clone());
+        let read = move |conn: &mut Connection| {
+            let cluster = Cluster::by_name(conn, &cluster)?;
+            let mut nodes = Node::of_cluster(conn, cluster.id)?;
+            nodes.retain(|node| node.instance_id.is_some() && node.ec2_profile_id.is_some());
+            let counter = match &select {
+                Select::Lowest(name) => Some(Counter::by_name(conn, name)?.id),
+                Select::Newest | Select::Oldest => None,
+            };
+            Ok((nodes, counter))
+        };
+        let (mut nodes, counter) = attempt.tools.db.read(read).await?;
+        match (&self.select, counter) {
+            (Select::Oldest, _) => nodes.sort_by_key(|node| (node.created_ms, node.id)),
+            (Select::Lowest(name), Some(counter)) => {
+                let keys: Vec<_> = nodes.iter().map(|node| SeriesKey::Ssh { node: node.id, counter }).collect();
+                let states = attempt.tools.cloud.store.states(&keys).await?;
+                let mut known: Vec<(f64, NodeId)> = nodes
+                    .iter()
+                    .zip(states)
+                    .filter_map(|(node, state)| Some((state?.last?.value, node.id)))
+                    .collect();
+                if known.is_empty() {
+                    return Err(Error::Conflict(format!("no node has a value of {name} to choose by")));
+                }
+                known.sort_by(|a, b| a.0.total_cmp(&b.0));
+                return Ok(known.into_iter().map(|(_, id)| id).collect());
+            }
+            _ => nodes.sort_by_key(|node| Reverse((node.created_ms, node.id))),
+        }
+        Ok(nodes.into_iter().map(|node| node.id).collect())
+    }
+}
+
+/// How a removal stopped.
+enum Stopped {
+    /// Before anything that cannot be taken back.
+    Before(Error),
+    /// The instance may be terminated, or may not.
+    Unclear(Error),
+}
+
+/// Undoes the drain of a node that certainly was not terminated; gives the error that led here, with what else went wrong.
+async fn put_back(
+    attempt: &Attempt,
+    site: &Site,
+    leaving: &Leaving,
+    left: &[Balancer],
+    cause: Stopped,
+    progress: &mut Progress,
+) -> Error {
+    let cause = match cause {
+        Stopped::Before(cause) => cause,
+        Stopped::Unclear(cause) => return cause,
+    };
+    let deadline = Instant::now() + LAST_LIMIT;
+    let back = async {
+        for balancer in left {
+            site.ec2.register(balancer, &leaving.instance_id, deadline).await?;
+        }
+        leaving::stays(&attempt.tools.db, &attempt.token).await
+    };
+    let name = &leaving.node.name;
+    match back.await {
+        Ok(()) => {
+            progress.outputs.clear();
+            Error::Conflict(format!("{cause}; {name} is back in service"))
+        }
+        Err(also) => Error::Conflict(format!(
+            "{cause}; {name} could not be put back into service either: {also}; its page says where it stands"
+        )),
+    }
+}
+
+async fn drain_and_terminate(
+    attempt: &Attempt,
+    site: &Site,
+    leaving: &Leaving,
+    left: &mut Vec<Balancer>,
+    progress: &mut Progress,
+) -> Result<(), (&'static str, Stopped)> {
+    let id = &leaving.instance_id;
+    let begun = Instant::now();
+    drain(attempt, site, id, left).await.map_err(|cause| ("drain", Stopped::Before(cause)))?;
+    progress.give("drain_secs", f64::from(u32::try_from(begun.elapsed().as_millis() / 100).unwrap_or(u32::MAX)) / 10.0);
+    progress.done("drain", format!("{id} gets no requests any more"));
+    let again = async {
+        if *attempt.cancelled.borrow() {
+            return Err(Error::Conflict("the run was cancelled before the instance was terminated".into()));
+        }
+        leaving::still(&attempt.tools.db, &attempt.token).await?;
+        others_healthy(attempt, site, id).await
+    };
+    again.await.map_err(|cause| ("look again", Stopped::Before(cause)))?;
+    site.ec2.terminate(id, attempt.deadline).await.map_err(|fault: Fault| {
+        let certain = !matches!(fault.kind, FaultKind::Lost);
+        let stopped = if certain { Stopped::Before } else { Stopped::Unclear };
+        ("terminate", stopped(fault.into()))
+    })
+}
+
+/// `left` is told which balancers the instance leaves.
+async fn drain(attempt: &Attempt, site: &Site, id: &str, left: &mut Vec<Balancer>) -> Result<()> {
+    others_healthy(attempt, site, id).await?;
+    for balancer in site.balancers() {
+        if site.ec2.health(&balancer, id, attempt.deadline).await? != Health::Absent {
+            if !left.contains(&balancer) {
+                left.push(balancer.clone());
+            }
+            site.ec2.deregister(&balancer, id, attempt.deadline).await?;
+        }
+    }
+    for balancer in &*left {
+        wait::drained(&Wait::of(attempt), site, balancer, id).await?;
+    }
+    Ok(())
+}
+
+/// Whether every balancer keeps a healthy instance without this one.
+async fn others_healthy(attempt: &Attempt, site: &Site, id: &str) -> Result<()> {
+    for balancer in site.balancers() {
+        let registered = site.ec2.registered(&balancer, attempt.deadline).await?;
+        let healthy = registered.iter().any(|(other, health)| other != id && *health == Health::Healthy);
+        if !healthy {
+            return Err(Error::Conflict(format!("{balancer} has no other healthy instance than {id}")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the instance is gone or on its way, after an earlier attempt or by another hand.
+async fn is_going(attempt: &Attempt, site: &Site, id: &str) -> Result<bool> {
+    let found = site.ec2.instances(&[id.to_owned()], attempt.deadline).await?;
+    Ok(found.first().is_none_or(|instance| instance.state.is_gone()))
+}
+
+async fn site(attempt: &Attempt, node: &Node) -> Result<Site> {
+    let profile = node.ec2_profile_id.ok_or_else(|| {
+        Error::Conflict(format!("{} was not launched by Headroom", node.name))
+    })?;
+    attempt.tools.cloud.site_of(profile).await
+}
+
+fn was_removed(former: &FormerNode) -> Outcome {
+    let mut progress = Progress::new();
+    progress.give("node", former.name.clone());
+    progress.give("instance_id", former.instance_id.clone());
+    progress.give("address", former.address.clone());
+    progress.done("confirm", format!("{} is gone: {}", former.name, former.reason));
+    progress.end("", None)
+}

@@ -1,0 +1,64 @@
+//! Which step of a run launches or removes a node, by the step's token.
+
+use diesel::prelude::*;
+
+use crate::db::Connection;
+use crate::error::Result;
+use crate::models::NodeId;
+use crate::models::node::Node;
+use crate::schema::{node_claims, nodes};
+
+/// The node that the step of a token launched or removes; none when there is none, or it is gone.
+///
+/// # Errors
+/// The database fails.
+pub fn node_of(conn: &mut Connection, token: &str) -> Result<Option<Node>> {
+    Ok(node_claims::table
+        .inner_join(nodes::table)
+        .filter(node_claims::token.eq(token))
+        .select(nodes::all_columns)
+        .first(conn)
+        .optional()?)
+}
+
+/// The tokens of the steps that launched a node or remove it.
+///
+/// # Errors
+/// The database fails.
+pub fn of_node(conn: &mut Connection, node: NodeId) -> Result<Vec<String>> {
+    Ok(node_claims::table
+        .filter(node_claims::node_id.eq(node))
+        .order(node_claims::id)
+        .select(node_claims::token)
+        .load(conn)?)
+}
+
+/// Every token and its node's row.
+///
+/// # Errors
+/// The database fails.
+pub fn all(conn: &mut Connection) -> Result<Vec<(String, NodeId)>> {
+    Ok(node_claims::table
+        .select((node_claims::token, node_claims::node_id))
+        .load(conn)?)
+}
+
+/// Notes that the step of a token works on a node.
+///
+/// # Errors
+/// The token is in use, or the database fails.
+pub fn insert(conn: &mut Connection, node: NodeId, token: &str) -> Result<()> {
+    diesel::insert_into(node_claims::table)
+        .values((node_claims::token.eq(token), node_claims::node_id.eq(node)))
+        .execute(conn)?;
+    Ok(())
+}
+
+/// The step of a token has left its node as it was.
+///
+/// # Errors
+/// The database fails.
+pub fn delete(conn: &mut Connection, token: &str) -> Result<()> {
+    diesel::delete(node_claims::table.filter(node_claims::token.eq(token))).execute(conn)?;
+    Ok(())
+}

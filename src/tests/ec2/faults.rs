@@ -1,0 +1,192 @@
+//! What goes wrong with EC2 on bad days: nothing is leaked, nothing is doubled, and the run says why.
+
+use std::time::Duration;
+
+use headroom::models::{NodeState, OnFailure, RunState, StepState};
+use serde_json::json;
+
+use super::world::{World, deploy};
+use crate::support::faults::Fault;
+
+/// Drives a launch that must fail, be taken back and leave nothing; gives its error.
+async fn fails(world: &World, expected: RunState) -> String {
+    let run = world
+        .lab
+        .plan(OnFailure::Undo, &[deploy(json!({})).within(6)]);
+    assert_eq!(
+        world.lab.drive(run).await,
+        expected,
+        "{:#?}",
+        world.lab.steps(run)
+    );
+    world.faults.clear();
+    assert!(world.cloud.alive().await.is_empty(), "leaked");
+    assert!(world.nodes().is_empty(), "a node without an instance");
+    world.lab.error(run, "add")
+}
+
+#[tokio::test]
+async fn a_launch_whose_reply_was_lost_is_not_made_twice() {
+    let world = World::new();
+    world.faults.inject("RunInstances", Fault::LoseReply, 2);
+    world.deployed().await;
+    assert_eq!(world.faults.calls("RunInstances"), 3);
+    assert_eq!(world.cloud.instances().await.len(), 1);
+    world.no_leak("reply lost").await;
+}
+
+#[tokio::test]
+async fn a_launch_whose_replies_are_all_lost_is_found_and_taken_back() {
+    let world = World::new();
+    world.faults.inject("RunInstances", Fault::LoseReply, 1000);
+    let error = fails(&world, RunState::Undone).await;
+    assert!(error.contains("or the reply was lost"), "{error}");
+    assert_eq!(world.cloud.instances().await.len(), 1);
+}
+
+#[tokio::test]
+async fn throttled_and_slow_calls_are_repeated_within_the_time_limit() {
+    let world = World::new();
+    world.faults.inject(
+        "RunInstances",
+        Fault::Refuse(503, "RequestLimitExceeded"),
+        2,
+    );
+    world.faults.inject("RunInstances", Fault::LoseRequest, 1);
+    world
+        .faults
+        .inject("DescribeInstances", Fault::Refuse(500, "InternalError"), 2);
+    world.faults.inject(
+        "RegisterInstancesWithLoadBalancer",
+        Fault::Delay(Duration::from_millis(800)),
+        1,
+    );
+    world.deployed().await;
+    assert_eq!(world.faults.calls("RunInstances"), 4);
+    world.no_leak("throttled").await;
+}
+
+#[tokio::test]
+async fn no_capacity_fails_at_once_and_leaves_nothing() {
+    let world = World::new();
+    world.edit(|profile| profile.instance_type = "scarce.small".into());
+    let error = fails(&world, RunState::Failed).await;
+    assert!(error.contains("InsufficientInstanceCapacity"), "{error}");
+    assert!(
+        error.contains("name another instance type or subnet"),
+        "{error}"
+    );
+    assert!(world.former()[0].reason.starts_with("it was not launched"));
+}
+
+#[tokio::test]
+async fn an_instance_that_dies_while_pending_is_told_and_taken_back() {
+    let world = World::new();
+    world.edit(|profile| profile.instance_type = "doomed.small".into());
+    let error = fails(&world, RunState::Undone).await;
+    assert!(
+        error.contains("is terminated instead of running: Server.InternalError"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_instance_that_never_answers_ssh_is_taken_back() {
+    let world = World::new();
+    world.edit(|profile| profile.instance_type = "mute.small".into());
+    let error = fails(&world, RunState::Undone).await;
+    assert!(
+        error.contains("waited in vain for an SSH server on 127.0.0.250"),
+        "{error}"
+    );
+    assert_eq!(world.cloud.instances().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_balancer_that_refuses_has_the_instance_taken_back() {
+    let world = World::new();
+    world.edit(|profile| profile.load_balancer = Some("no-such-balancer".into()));
+    let error = fails(&world, RunState::Undone).await;
+    assert!(
+        error.contains("could not register i-") && error.contains("no-such-balancer"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_protected_instance_that_cannot_be_taken_back_is_told() {
+    let world = World::new();
+    let node = world.deployed().await;
+    let id = node.instance_id.unwrap();
+    let run = headroom::models::RunId(1);
+    world.cloud.ask_ec2(&format!(
+        "Action=ModifyInstanceAttribute&InstanceId={id}&DisableApiTermination.Value=true"
+    ));
+    let step = world.lab.step(run, "add");
+    let decide = |conn: &mut _| {
+        let ann = headroom::runs::control::Decision {
+            kinds: crate::runs::lab::KINDS,
+            ..headroom::runs::control::Decision::new(
+                "ann",
+                headroom::models::Via::Cli,
+                "not wanted",
+                1,
+            )
+        };
+        headroom::runs::control::undo_step(conn, run, step.id, &ann)
+    };
+    world.lab.write(decide);
+    world.lab.drive(run).await;
+    assert_eq!(world.lab.states(run), [StepState::UndoFailed]);
+    let error = world.lab.error(run, "add");
+    assert!(
+        error.contains("take the protection off the instance"),
+        "{error}"
+    );
+    assert_eq!(world.nodes().len(), 1, "what is there stays known");
+    world.cloud.ask_ec2(&format!(
+        "Action=ModifyInstanceAttribute&InstanceId={id}&DisableApiTermination.Value=false"
+    ));
+    world.lab.write(decide);
+    world.lab.drive(run).await;
+    assert_eq!(world.lab.states(run), [StepState::Undone]);
+    world.no_leak("protected").await;
+}
+
+#[tokio::test]
+async fn credentials_that_are_refused_or_expired_are_told_and_nothing_is_launched() {
+    for (code, told) in [
+        ("AuthFailure", "look at the credentials"),
+        ("RequestExpired", "the credentials have expired"),
+    ] {
+        let world = World::new();
+        world
+            .faults
+            .inject("RunInstances", Fault::Refuse(400, code), 1000);
+        let error = fails(&world, RunState::Failed).await;
+        assert!(error.contains(code) && error.contains(told), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_expire_in_the_middle_of_a_run_are_read_again() {
+    let world = World::new();
+    world
+        .faults
+        .inject("DescribeInstances", Fault::Refuse(400, "RequestExpired"), 1);
+    let node = world.deployed().await;
+    assert_eq!(node.state, NodeState::InService);
+}
+
+#[tokio::test]
+async fn an_account_that_is_full_says_so() {
+    let world = World::new();
+    world.faults.inject(
+        "RunInstances",
+        Fault::Refuse(400, "InstanceLimitExceeded"),
+        1,
+    );
+    let error = fails(&world, RunState::Failed).await;
+    assert!(error.contains("ask AWS for a higher quota"), "{error}");
+}

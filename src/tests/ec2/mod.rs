@@ -1,0 +1,7 @@
+//! Launching and removing EC2 nodes, on an EC2 with the real one's manners and behind a proxy that lets calls fail.
+
+mod chaos;
+mod deploy;
+mod faults;
+mod remove;
+mod world;

@@ -1,0 +1,133 @@
+//! An EC2 of a test's own: moto with EC2's real manners (see `cloud.py`), which keeps the list of instances that tests believe.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use headroom::clients::ec2::{Account, Credentials, Ec2, Instance};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{ports, tools, wait};
+
+const SERVER: &str = include_str!("cloud.py");
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// The region of every test.
+pub const REGION: &str = "eu-west-1";
+
+/// A running server; stopped when dropped.
+pub struct Cloud {
+    server: Child,
+    port: u16,
+}
+
+impl Cloud {
+    /// Starts one whose instances get these addresses, and of which there are at most `limit`.
+    pub fn start(addresses: &[String], limit: usize) -> Self {
+        let port = ports::free();
+        let settings = json!({
+            "port": port, "addresses": addresses, "limit": limit,
+            "pending": 0.3, "terminating": 0.3, "drain": 0.3,
+        });
+        let server = Command::new(tools::tool("moto-venv/bin/python"))
+            .args(["-c", SERVER, &settings.to_string()])
+            .env("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let cloud = Self { server, port };
+        wait::until("moto to listen", START_LIMIT, || {
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        cloud
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Every instance there ever was, as the API lists them.
+    pub async fn instances(&self) -> Vec<Instance> {
+        let ec2 = Ec2::open(Account {
+            region: REGION.into(),
+            endpoint_url: Some(format!("http://127.0.0.1:{}", self.port)),
+            credentials: Credentials::Key {
+                id: "AKIATEST".into(),
+                secret: "secret".into(),
+            },
+            role: None,
+        })
+        .await;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        ec2.tagged("Cluster", "web", deadline).await.unwrap()
+    }
+
+    /// The instances that are not gone.
+    pub async fn alive(&self) -> Vec<Instance> {
+        let all = self.instances().await.into_iter();
+        all.filter(|instance| !instance.state.is_gone()).collect()
+    }
+
+    /// A classic balancer.
+    pub fn add_load_balancer(&self, name: &str) {
+        self.ask(
+            "elasticloadbalancing",
+            &format!(
+                "Action=CreateLoadBalancer&Version=2012-06-01&LoadBalancerName={name}&AvailabilityZones.member.1={REGION}a\
+                 &Listeners.member.1.Protocol=HTTP&Listeners.member.1.LoadBalancerPort=80&Listeners.member.1.InstancePort=80"
+            ),
+        );
+    }
+
+    /// A target group; gives its ARN.
+    pub fn add_target_group(&self, name: &str) -> String {
+        let vpcs = self.ask("ec2", "Action=DescribeVpcs&Version=2016-11-15");
+        let vpc = between(&vpcs, "<vpcId>", "</vpcId>");
+        let made = self.ask(
+            "elasticloadbalancing",
+            &format!("Action=CreateTargetGroup&Version=2015-12-01&Name={name}&Protocol=HTTP&Port=80&VpcId={vpc}"),
+        );
+        between(&made, "<TargetGroupArn>", "</TargetGroupArn>")
+    }
+
+    /// Does what no kind does: protect, stop, terminate behind Headroom's back.
+    pub fn ask_ec2(&self, query: &str) -> String {
+        self.ask("ec2", &format!("{query}&Version=2016-11-15"))
+    }
+
+    /// A call without a signature: the header alone says for whom it is.
+    fn ask(&self, service: &str, query: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=00\r\n\
+             Content-Length: {}\r\n\r\n{query}",
+            query.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert_eq!(status, "200", "{query}: {answer}");
+        answer
+    }
+}
+
+fn between(text: &str, from: &str, to: &str) -> String {
+    let (_, rest) = text
+        .split_once(from)
+        .unwrap_or_else(|| panic!("no {from} in {text}"));
+    rest.split_once(to).unwrap().0.to_owned()
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
+}

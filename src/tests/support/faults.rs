@@ -1,0 +1,219 @@
+//! Stands between Headroom and an API, and lets calls fail in the ways in which calls fail.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// What happens to a call.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// It is carried out, and the reply is lost.
+    LoseReply,
+    /// It does not arrive.
+    LoseRequest,
+    /// It is refused with a status and a code.
+    Refuse(u16, &'static str),
+    /// It takes longer.
+    Delay(Duration),
+}
+
+/// Kills a process at a call.
+#[derive(Debug, Clone, Copy)]
+struct Death {
+    pid: i32,
+    /// Which of the calls to come, from 0.
+    at: usize,
+    /// After it was carried out, or before.
+    after: bool,
+}
+
+#[derive(Default)]
+struct State {
+    rules: Vec<(String, Fault, usize)>,
+    calls: BTreeMap<String, usize>,
+    death: Option<Death>,
+    /// What the process was doing when it was killed.
+    killed_at: Option<String>,
+}
+
+/// A running proxy; ends with the test process.
+#[derive(Clone)]
+pub struct Faults {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+impl Faults {
+    /// Starts one in front of a loopback port.
+    pub fn before(upstream: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = Arc::clone(&shared);
+                thread::spawn(move || {
+                    // A client that goes away in the middle is no fault of the test's.
+                    pass(stream, upstream, &state).ok();
+                });
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Lets the next `times` calls of an action fail.
+    pub fn inject(&self, action: &str, fault: Fault, times: usize) {
+        self.state
+            .lock()
+            .unwrap()
+            .rules
+            .push((action.to_owned(), fault, times));
+    }
+
+    /// Lets everything through again.
+    pub fn clear(&self) {
+        self.state.lock().unwrap().rules.clear();
+    }
+
+    /// How often an action was called.
+    pub fn calls(&self, action: &str) -> usize {
+        self.state
+            .lock()
+            .unwrap()
+            .calls
+            .get(action)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Kills a process (`kill -9`) at the n-th call from now, before it is carried out or after.
+    pub fn kill_at(&self, pid: u32, at: usize, after: bool) {
+        let pid = i32::try_from(pid).unwrap();
+        self.state.lock().unwrap().death = Some(Death { pid, at, after });
+    }
+
+    /// The call at which the process was killed; nobody is killed any more.
+    pub fn killed_at(&self) -> Option<String> {
+        let mut state = self.state.lock().unwrap();
+        state.death = None;
+        state.killed_at.take()
+    }
+}
+
+impl State {
+    /// Notes a call; says what is to happen to it, and whether someone dies of it.
+    fn meet(&mut self, action: &str) -> (Option<Fault>, Option<Death>) {
+        *self.calls.entry(action.to_owned()).or_default() += 1;
+        let rule = self
+            .rules
+            .iter_mut()
+            .find(|(name, _, times)| name == action && *times > 0);
+        let fault = rule.map(|(_, fault, times)| {
+            *times -= 1;
+            fault.clone()
+        });
+        let death = match &mut self.death {
+            Some(death) if death.at == 0 => self.death.take(),
+            Some(death) => {
+                death.at -= 1;
+                None
+            }
+            None => None,
+        };
+        if let Some(death) = death {
+            let when = if death.after { "after" } else { "before" };
+            self.killed_at = Some(format!("{when} {action}"));
+        }
+        (fault, death)
+    }
+}
+
+fn pass(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> std::io::Result<()> {
+    let request = read_request(&mut client)?;
+    let text = String::from_utf8_lossy(&request).into_owned();
+    let action = text.rsplit("Action=").next().unwrap_or_default();
+    let action = action
+        .split('&')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
+    let (fault, death) = state.lock().unwrap().meet(&action);
+    if let Some(death) = death {
+        if death.after {
+            forward(&request, upstream)?;
+        }
+        kill(Pid::from_raw(death.pid), Signal::SIGKILL).ok();
+        return client.shutdown(Shutdown::Both);
+    }
+    match fault {
+        Some(Fault::LoseRequest) => client.shutdown(Shutdown::Both),
+        Some(Fault::LoseReply) => {
+            forward(&request, upstream)?;
+            client.shutdown(Shutdown::Both)
+        }
+        Some(Fault::Refuse(status, code)) => {
+            let body = format!(
+                "<Response><Errors><Error><Code>{code}</Code><Message>injected</Message></Error></Errors><RequestID>0</RequestID></Response>"
+            );
+            write!(
+                client,
+                "HTTP/1.1 {status} Injected\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        }
+        Some(Fault::Delay(time)) => {
+            thread::sleep(time);
+            client.write_all(&forward(&request, upstream)?)
+        }
+        None => client.write_all(&forward(&request, upstream)?),
+    }
+}
+
+/// One request with its body, asking for the connection to be closed after the answer.
+fn read_request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 16 * 1024]);
+    loop {
+        let read = client.read(&mut chunk)?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(&chunk[..read]);
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().ok())?
+        });
+        if body.len() >= length.unwrap_or(0) {
+            let mut lines = head.lines();
+            let first = lines.next().unwrap_or_default();
+            let others = lines.filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+            let head = others.fold(first.to_owned(), |head, line| format!("{head}\r\n{line}"));
+            return Ok(format!("{head}\r\nConnection: close\r\n\r\n{body}").into_bytes());
+        }
+    }
+}
+
+fn forward(request: &[u8], upstream: u16) -> std::io::Result<Vec<u8>> {
+    let mut server = TcpStream::connect(("127.0.0.1", upstream))?;
+    server.write_all(request)?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer)?;
+    Ok(answer)
+}
