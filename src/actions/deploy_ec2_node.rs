@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::ec2::rows::{self, Found as Known, Launching, NewLaunch};
 use super::ec2::wait::{self, Seen, Wait};
-use super::ec2::{Progress, RUN_TAG, SITE_TAG, STEP_TAG, TOKEN_TAG, output};
+use super::ec2::{LAST_LIMIT, Progress, RUN_TAG, SITE_TAG, STEP_TAG, TOKEN_TAG, output};
 use super::{
     Action, Attempt, Effect, Facts, Fields, Found, Outcome, Outputs, Recovery, Scope, Settings,
     Site,
@@ -276,7 +276,11 @@ impl Deploy {
         ids.dedup();
         for id in &ids {
             for balancer in site.balancers() {
-                site.ec2.deregister(&balancer, id, attempt.deadline).await?;
+                // A balancer that cannot be asked must not keep a machine alive; one that is terminated leaves it anyway.
+                let soon = attempt.deadline.min(Instant::now() + LAST_LIMIT);
+                if let Err(fault) = site.ec2.deregister(&balancer, id, soon).await {
+                    progress.failed("deregister", fault.to_string());
+                }
             }
             site.ec2.terminate(id, attempt.deadline).await?;
         }

@@ -61,6 +61,11 @@ impl Progress {
         self.entry(subject, true, text.into(), None);
     }
 
+    /// A part that failed and does not stop the others.
+    pub fn failed(&mut self, subject: &str, error: String) {
+        self.entry(subject, false, String::new(), Some(error));
+    }
+
     fn entry(
         &mut self,
         subject: impl Into<String>,

@@ -48,12 +48,18 @@ impl<'a> Wait<'a> {
     where
         F: Future<Output = Result<Seen<T>>>,
     {
+        let mut last = "nothing".to_owned();
         loop {
-            let seen = match ask().await? {
-                Seen::Yes(value) => return Ok(value),
-                Seen::NotYet(seen) => seen,
+            let seen = match ask().await {
+                Ok(Seen::Yes(value)) => return Ok(value),
+                Ok(Seen::NotYet(seen)) => seen,
+                // The last question was cut off by the time limit: what was seen before says more than that.
+                Err(Error::Upstream {
+                    retryable: true, ..
+                }) if self.is_late() => last,
+                Err(other) => return Err(other),
             };
-            if Instant::now() + self.poll >= self.deadline {
+            if self.is_late() {
                 return Err(Error::Upstream {
                     what: format!(
                         "waited in vain for {what} until the time limit; seen last: {seen}"
@@ -69,7 +75,12 @@ impl<'a> Wait<'a> {
                     )));
                 }
             }
+            last = seen;
         }
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() + self.poll >= self.deadline
     }
 }
 

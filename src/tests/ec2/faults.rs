@@ -105,10 +105,19 @@ async fn an_instance_that_never_answers_ssh_is_taken_back() {
 #[tokio::test]
 async fn a_balancer_that_refuses_has_the_instance_taken_back() {
     let world = World::new();
-    world.edit(|profile| profile.load_balancer = Some("no-such-balancer".into()));
+    world.faults.inject(
+        "RegisterInstancesWithLoadBalancer",
+        Fault::Refuse(400, "LoadBalancerNotFound"),
+        1,
+    );
+    // Nor may a balancer that refuses everything keep the instance alive.
+    let refused = Fault::Refuse(400, "AccessDenied");
+    world
+        .faults
+        .inject("DeregisterInstancesFromLoadBalancer", refused, 100);
     let error = fails(&world, RunState::Undone).await;
     assert!(
-        error.contains("could not register i-") && error.contains("no-such-balancer"),
+        error.contains("could not register i-") && error.contains("LoadBalancerNotFound"),
         "{error}"
     );
 }

@@ -306,6 +306,7 @@ impl Lab {
             hosts,
             mailer,
             vault,
+            cloud,
             ..
         } = &*self.ctx.tools;
         let tools = Tools {
@@ -313,6 +314,7 @@ impl Lab {
             hosts: Arc::clone(hosts),
             mailer: mailer.clone(),
             vault: vault.clone(),
+            cloud: cloud.clone(),
             tooling,
         };
         Context {

@@ -13,7 +13,7 @@ import threading
 import time
 
 from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.models.instances import InstanceBackend
+from moto.ec2.models.instances import InstanceBackend, StateReason
 from moto.elb.responses import ELBResponse
 from moto.elbv2.models import FakeHealthStatus, FakeTargetGroup
 from moto.elb.models import ELBBackend
@@ -70,8 +70,7 @@ def grown_up(instance, instance_type):
         return
     if instance_type.startswith("doomed."):
         become(instance, "terminated", 48)
-        instance._state_reason.code = "Server.InternalError"
-        instance._state_reason.message = "Server.InternalError: Internal error on launch"
+        instance.state_reason = StateReason("Server.InternalError: Internal error on launch", "Server.InternalError")
     else:
         become(instance, "running", 16)
 
