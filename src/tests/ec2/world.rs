@@ -160,7 +160,7 @@ impl World {
 
     /// The nodes that were launched, by name.
     pub fn nodes(&self) -> Vec<Node> {
-        let nodes = self.lab.write(|conn| Node::all(conn));
+        let nodes = self.lab.write(Node::all);
         nodes
             .into_iter()
             .filter(|node| node.ec2_profile_id.is_some())
