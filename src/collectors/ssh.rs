@@ -1,17 +1,16 @@
-//! Counters of a node over SSH: all that are due in one command, each by itself where that fails.
-
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+//! Counters of a node over SSH: all that are due in one question to a shell held there, or in one command where none can be held; each by
+//! itself where that fails.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use crate::clients::Exit;
-use crate::clients::ssh::{Host, Ssh};
-use crate::collectors::batch::{self, Batch};
-use crate::collectors::target::{Source, Target, ToRead};
+use crate::clients::ssh::{self, Answer, Host, Ssh};
+use crate::collectors::batch::{self, Batch, Held};
+use crate::collectors::target::{CounterSpec, Target, ToRead};
 use crate::collectors::verdict::late;
 use crate::collectors::{Collector, Measured};
 use crate::error::Error;
@@ -30,8 +29,17 @@ pub(super) struct SshCollector {
 /// A script of a target.
 struct Script<'a> {
     key: SeriesKey,
-    text: &'a str,
-    timeout: Duration,
+    counter: &'a Arc<CounterSpec>,
+}
+
+/// How scripts came to their end.
+enum End {
+    /// They were stopped; whether they are known to have ended.
+    Stopped { confirmed: bool },
+    /// What ran them was gone before the end, for this reason.
+    Lost(String),
+    /// They could not be run.
+    Refused(Error),
 }
 
 /// What became of one script.
@@ -67,13 +75,9 @@ impl SshCollector {
                 .await;
         }
         for index in 0..scripts.len() {
-            let retry = match fates.get(index) {
-                Some(Some(Fate::Lost(_))) => together.len() > 1,
-                Some(None) => true,
-                _ => false,
-            };
-            if retry {
-                self.attempt(host, scripts, &[index], deadline, &mut fates)
+            // Where others have run beside it, or in a shell that others have used, it may have been their fault.
+            if !matches!(fates.get(index), Some(Some(Fate::Known(_)))) {
+                self.run(host, scripts, &[index], deadline, &mut fates)
                     .await;
             }
         }
@@ -93,7 +97,7 @@ impl SshCollector {
             .collect()
     }
 
-    /// Runs some of the scripts in one command.
+    /// Reads some of the scripts at once, in the held shell if there can be one.
     async fn attempt(
         &self,
         host: &Host,
@@ -102,24 +106,56 @@ impl SshCollector {
         deadline: Instant,
         fates: &mut [Option<Fate>],
     ) {
-        let chosen: Vec<&Script> = some
-            .iter()
-            .filter_map(|index| scripts.get(*index))
-            .collect();
-        let token = hex::encode(rand::random::<[u8; 16]>());
-        let program = batch::program(&token, chosen.iter().map(|script| script.text));
-        let batch = Batch::new(token, chosen.iter().map(|script| script.timeout));
+        let chosen = some.iter().filter_map(|index| scripts.get(*index));
+        let counters = chosen.map(|script| Arc::clone(script.counter)).collect();
         let begun = Instant::now();
-        let outcome = self.ssh.listen(host, program, batch, deadline).await;
-        for (nth, (index, script)) in some.iter().zip(&chosen).enumerate() {
-            let fate = match &outcome {
-                Ok((exit, batch)) => fate(script, exit, batch, nth, begun, deadline),
-                Err(error) => Fate::Known(Measured::error(error.to_string())),
-            };
-            if let Some(place) = fates.get_mut(*index) {
-                *place = Some(fate);
+        let held = Held::new(ssh::token(), counters);
+        let (batch, end) = match self.ssh.ask(host, held, deadline).await {
+            Ok((Answer::NoShell, _)) => {
+                return self.run(host, scripts, some, deadline, fates).await;
             }
+            Ok((answer, held)) => (Some(held), End::of_answer(answer)),
+            Err(error) => (None, End::Refused(error)),
+        };
+        let batch = batch.as_ref().map(Held::batch);
+        Outcome {
+            batch,
+            end,
+            begun,
+            deadline,
         }
+        .settle(scripts, some, fates);
+    }
+
+    /// Runs some of the scripts in one command.
+    async fn run(
+        &self,
+        host: &Host,
+        scripts: &[Script<'_>],
+        some: &[usize],
+        deadline: Instant,
+        fates: &mut [Option<Fate>],
+    ) {
+        let chosen = || some.iter().filter_map(|index| scripts.get(*index));
+        let token = ssh::token();
+        let program = batch::program(&token, chosen().map(|script| script.counter.script()));
+        let batch = Batch::new(token, chosen().map(|script| script.counter.timeout));
+        let begun = Instant::now();
+        let (batch, end) = match self.ssh.listen(host, program, batch, deadline).await {
+            Ok((exit, batch)) => {
+                let end = End::of_command(&exit, &batch);
+                (Some(batch), end)
+            }
+            Err(error) => (None, End::Refused(error)),
+        };
+        let batch = batch.as_ref();
+        Outcome {
+            batch,
+            end,
+            begun,
+            deadline,
+        }
+        .settle(scripts, some, fates);
     }
 
     fn loners<T>(&self, work: impl FnOnce(&mut HashSet<SeriesKey>) -> T) -> T {
@@ -127,39 +163,80 @@ impl SshCollector {
     }
 }
 
-fn fate(
-    script: &Script<'_>,
-    exit: &Result<Exit, Error>,
-    batch: &Batch,
-    nth: usize,
+impl End {
+    fn of_answer(answer: Answer) -> Self {
+        match answer {
+            Answer::Stopped { confirmed } => Self::Stopped { confirmed },
+            Answer::Lost(error) => Self::Lost(error.to_string()),
+            Answer::Ended(exit) => {
+                Self::Lost(format!("gave no result: the shell that ran it {exit}"))
+            }
+            Answer::Complete | Answer::NoShell => Self::Lost("gave no result".into()),
+        }
+    }
+
+    fn of_command(exit: &Result<Exit, Error>, batch: &Batch) -> Self {
+        match exit {
+            Err(error) => Self::Lost(error.to_string()),
+            Ok(Exit::Stopped { confirmed }) => Self::Stopped {
+                confirmed: *confirmed,
+            },
+            Ok(exit @ (Exit::Status(_) | Exit::Signal(_))) => {
+                let mut why = format!("gave no result: the shell that ran it {exit}");
+                if let Some(noise) = batch.noise() {
+                    why.push_str(&format!("; the node said {noise}"));
+                }
+                Self::Lost(why)
+            }
+        }
+    }
+}
+
+/// What is known of scripts that were read at once.
+struct Outcome<'a> {
+    batch: Option<&'a Batch>,
+    end: End,
     begun: Instant,
     deadline: Instant,
-) -> Fate {
-    if let Some(heard) = batch.heard().nth(nth).flatten() {
-        return Fate::Known(Measured {
-            outcome: heard.account.verdict(),
-            took: heard.at,
-        });
-    }
-    match exit {
-        Err(error) => Fate::Lost(error.to_string()),
-        Ok(Exit::Stopped { confirmed }) => {
-            let left = deadline.saturating_duration_since(begun);
-            let mut why = late(script.timeout.min(left));
-            if !confirmed {
-                why.push_str(" and could not be stopped: it may still be running on the node");
+}
+
+impl Outcome<'_> {
+    /// Writes down what became of each.
+    fn settle(&self, scripts: &[Script<'_>], some: &[usize], fates: &mut [Option<Fate>]) {
+        for (nth, index) in some.iter().enumerate() {
+            if let (Some(script), Some(place)) = (scripts.get(*index), fates.get_mut(*index)) {
+                *place = Some(self.fate(script, nth));
             }
-            Fate::Known(Measured {
-                outcome: Err(why),
-                took: begun.elapsed(),
-            })
         }
-        Ok(exit @ (Exit::Status(_) | Exit::Signal(_))) => {
-            let mut why = format!("gave no result: the shell that ran it {exit}");
-            if let Some(noise) = batch.noise() {
-                why.push_str(&format!("; the node said {noise}"));
+    }
+
+    fn fate(&self, script: &Script<'_>, nth: usize) -> Fate {
+        let heard = self
+            .batch
+            .and_then(|batch| batch.heard().nth(nth).flatten());
+        if let Some(heard) = heard {
+            return Fate::Known(Measured {
+                outcome: heard.account.verdict(),
+                took: heard.at,
+            });
+        }
+        match &self.end {
+            End::Lost(why) => Fate::Lost(why.clone()),
+            End::Refused(error) => Fate::Known(Measured::error(error.to_string())),
+            End::Stopped { confirmed } => {
+                let left = self.deadline.saturating_duration_since(self.begun);
+                let mut why = late(script.counter.timeout.min(left));
+                if let Some(noise) = self.batch.and_then(Batch::noise) {
+                    why.push_str(&format!("; the node said {noise}"));
+                }
+                if !confirmed {
+                    why.push_str(" and could not be stopped: it may still be running on the node");
+                }
+                Fate::Known(Measured {
+                    outcome: Err(why),
+                    took: self.begun.elapsed(),
+                })
             }
-            Fate::Lost(why)
         }
     }
 }
@@ -188,11 +265,7 @@ impl Collector for SshCollector {
                 .iter()
                 .map(|due| Script {
                     key: due.key,
-                    text: match &due.counter.source {
-                        Source::Script(text) => text,
-                        Source::Jmx { .. } => "",
-                    },
-                    timeout: due.counter.timeout,
+                    counter: &due.counter,
                 })
                 .collect();
             self.measure(host, &scripts, deadline).await

@@ -121,6 +121,14 @@ impl CounterSpec {
             source,
         })
     }
+
+    /// Its script; empty where it has none.
+    pub(super) fn script(&self) -> &str {
+        match &self.source {
+            Source::Script(text) => text,
+            Source::Jmx { .. } => "",
+        }
+    }
 }
 
 /// The series of every node in service whose counters a trigger of its cluster uses, enabled or not; whenever they are due.

@@ -14,6 +14,7 @@ use ssh2::{BlockDirections, DisconnectCode, ErrorCode, MethodType, Session};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::clients::ssh::shell::Shell;
 use crate::clients::ssh::trust::{HostKey, Record};
 use crate::clients::ssh::{Host, Login};
 
@@ -106,6 +107,10 @@ fn covers(now: Interest, before: Interest) -> bool {
 
 /// A connection; its socket is shut when it is dropped.
 pub(super) struct Connection {
+    // Before the session, which outlives its channels.
+    pub(super) shell: Option<Shell>,
+    /// Why no shell can be held on it, if so.
+    pub(super) no_shell: Option<String>,
     pub(super) session: Session,
     socket: Arc<TcpStream>,
 }
@@ -124,7 +129,12 @@ impl Connection {
         let greeted = stream.readable().await;
         greeted.map_err(|cause| format!("connection lost: {cause}"))?;
         let socket = Arc::new(stream);
-        Ok(Self { session, socket })
+        Ok(Self {
+            shell: None,
+            no_shell: None,
+            session,
+            socket,
+        })
     }
 
     /// Agrees on keys and ciphers; returns the host's key, still to be judged.

@@ -1,34 +1,30 @@
-//! The connections: one per host kept open across commands, back-off for hosts that fail, a bound on handshakes at once.
+//! The connections: one per host kept open across commands, with the shell held on it, and back-off for hosts that fail.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ssh2::Channel;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::clients::backoff::Backoff;
 use crate::clients::output::Exit;
+use crate::clients::ssh::connect::Connector;
 use crate::clients::ssh::connection::{Connection, label};
+use crate::clients::ssh::program::Program;
+use crate::clients::ssh::shell::{self, Inquirer, Reply};
 use crate::clients::ssh::talk::{self, Listener};
-use crate::clients::ssh::trust::{HostKey, HostKeys, Record, Trust};
+use crate::clients::ssh::trust::{HostKeys, Record};
 use crate::clients::ssh::{Host, HostId, Options};
 use crate::error::{Error, Result};
 
-/// Handshakes at once with hosts that failed last time: they never take a slot from the others.
-const SUSPECT_HANDSHAKES: usize = 8;
-/// Hosts being dialled at once, per lane: each holds a descriptor until its time limit.
-const DIALS: usize = 512;
-
 /// A command to run on a host.
 pub(super) struct Job<L> {
-    pub(super) program: Vec<u8>,
-    /// Written after the program to have it stopped.
-    pub(super) stop: Vec<u8>,
+    pub(super) program: Program,
     pub(super) listener: L,
-    /// When the command is stopped, whatever its own time limit.
-    pub(super) deadline: Option<tokio::time::Instant>,
+    /// When the command is stopped, whatever its own time limit; connecting counts.
+    pub(super) deadline: tokio::time::Instant,
     /// Whether to try at once although the host failed a moment ago.
     pub(super) eager: bool,
 }
@@ -41,30 +37,26 @@ pub(super) struct Done<L> {
     pub(super) listener: L,
 }
 
+/// How a question to a held shell ended.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The answer is complete.
+    Complete,
+    /// It did not come in time; whether what ran is known to have ended.
+    Stopped {
+        /// Whether it is known to have ended.
+        confirmed: bool,
+    },
+    /// The shell ended before the answer was complete, in this way.
+    Ended(Exit),
+    /// The connection was lost before the answer was complete.
+    Lost(Error),
+    /// No shell is held there, and nothing was asked: a command of its own may do.
+    NoShell,
+}
+
 /// Who waits for a job's end; drops the other half when it no longer does.
-pub(super) type Asker<L> = oneshot::Sender<Result<Done<L>>>;
-
-enum Begun {
-    Yes(Channel),
-    Refused(ssh2::Error),
-    Silence,
-    Abandoned,
-}
-
-/// Slots for connecting.
-struct Lane {
-    dials: Semaphore,
-    handshakes: Semaphore,
-}
-
-impl Lane {
-    fn new(handshakes: usize) -> Self {
-        Self {
-            dials: Semaphore::new(DIALS),
-            handshakes: Semaphore::new(handshakes),
-        }
-    }
-}
+pub(super) type Asker<T> = oneshot::Sender<Result<T>>;
 
 /// What is known of one host.
 struct Peer {
@@ -74,48 +66,47 @@ struct Peer {
     connecting: Arc<tokio::sync::Mutex<()>>,
     backoff: Backoff,
     used: Instant,
+    /// A held shell was lost or had to be ended: none is opened until a command has run as it should.
+    distrusted: bool,
 }
 
 pub(super) struct Engine {
     options: Options,
-    keys: Arc<dyn HostKeys>,
+    connector: Connector,
     peers: Mutex<HashMap<HostId, Peer>>,
-    sound: Lane,
-    suspect: Lane,
 }
 
 impl Engine {
     pub(super) fn new(options: Options, keys: Arc<dyn HostKeys>) -> Self {
         Self {
-            sound: Lane::new(options.handshakes),
-            suspect: Lane::new(SUSPECT_HANDSHAKES),
+            connector: Connector::new(&options, keys),
             options,
-            keys,
             peers: Mutex::default(),
         }
     }
 
     /// Runs a job: on the kept connection, or once more on a new one if the kept one turns out to be gone before anything ran.
     pub(super) async fn run<L: Listener>(
-        &self,
+        self: &Arc<Self>,
         host: &Host,
         mut job: Job<L>,
-        asker: &mut Asker<L>,
+        asker: &mut Asker<Done<L>>,
     ) -> Result<Done<L>> {
-        let (connection, channel) = self.channel(host, job.eager, asker).await?;
+        let channel = self.channel(host, job.eager);
+        let (connection, channel) = within(host, channel, job.deadline, asker).await?;
         let started = Instant::now();
         let heard = talk::listen(&connection, channel, &mut job, asker).await;
         let (exit, took) = match heard {
             Ok(ended) => {
+                if job.listener.content() {
+                    self.with_peer(host, |peer| peer.distrusted = false);
+                }
                 if ended.reusable {
                     self.keep(host, connection);
                 }
                 (Ok(ended.exit), ended.took)
             }
-            Err(cause) => {
-                let why = format!("the connection was lost while a command ran: {cause}");
-                (Err(upstream(host, &why)), started.elapsed())
-            }
+            Err(cause) => (Err(lost(host, &cause)), started.elapsed()),
         };
         Ok(Done {
             exit,
@@ -124,78 +115,150 @@ impl Engine {
         })
     }
 
-    async fn channel<L>(
-        &self,
+    /// Asks in the held shell of a host.
+    pub(super) async fn ask<L: Inquirer>(
+        self: &Arc<Self>,
         host: &Host,
-        eager: bool,
-        asker: &mut Asker<L>,
-    ) -> Result<(Connection, Channel)> {
-        if let Some(ready) = self.resume(host, asker).await? {
-            return Ok(ready);
+        mut listener: L,
+        deadline: tokio::time::Instant,
+        asker: &mut Asker<(Answer, L)>,
+    ) -> Result<(Answer, L)> {
+        loop {
+            if self.with_peer(host, |peer| peer.distrusted) {
+                return Ok((Answer::NoShell, listener));
+            }
+            if asker.is_closed() {
+                // Connecting anew would only serve to be told that again.
+                return Err(upstream(host, "nobody waits for the answer any more"));
+            }
+            let connected = self.connection(host, false);
+            let (mut connection, fresh) = within(host, connected, deadline, asker).await?;
+            if connection.no_shell.is_some() {
+                self.keep(host, connection);
+                return Ok((Answer::NoShell, listener));
+            }
+            let limit = self.options.answer_limit;
+            let asked = shell::ask(&mut connection, &mut listener, deadline, limit, asker).await;
+            let answer = match asked {
+                Ok(Reply::Gone(_)) if !fresh => continue,
+                Ok(Reply::Stale) => {
+                    self.keep(host, connection);
+                    continue;
+                }
+                Ok(reply) => self.judge(host, connection, reply)?,
+                Err(cause) => Answer::Lost(lost(host, &cause)),
+            };
+            return Ok((answer, listener));
         }
-        let connecting = self.with_peer(host, |peer| Arc::clone(&peer.connecting));
-        let _turn = tokio::select! {
-            turn = connecting.lock() => turn,
-            () = asker.closed() => return Err(upstream(host, "still connecting")),
-        };
-        if let Some(ready) = self.resume(host, asker).await? {
-            return Ok(ready);
-        }
-        // Not cut short when the asker leaves: a host that is slow to log in is connected by the next tick instead of never.
-        let connection = self.connect(host, eager).await?;
-        if asker.is_closed() {
-            self.keep(host, connection);
-            return Err(upstream(host, "connected too late"));
-        }
-        match self.begin(&connection, asker).await {
-            Begun::Yes(channel) => {
+    }
+
+    /// What a reply says about the host, and what becomes of the connection.
+    fn judge(&self, host: &Host, mut connection: Connection, reply: Reply) -> Result<Answer> {
+        let distrust = |peer: &mut Peer| peer.distrusted = true;
+        let answer = match reply {
+            Reply::Complete => {
                 self.with_peer(host, |peer| peer.backoff.succeeded());
-                Ok((connection, channel))
+                Answer::Complete
             }
-            Begun::Refused(cause) => Err(self.failed(
-                host,
-                format!("the server refused a command: {}", cause.message()),
-            )),
-            Begun::Silence => Err(self.failed(host, self.no_answer())),
-            Begun::Abandoned => Err(upstream(host, "the server was late to start a command")),
+            Reply::Stopped { confirmed } => {
+                self.with_peer(host, distrust);
+                if !confirmed {
+                    self.silent(host);
+                    return Ok(Answer::Stopped { confirmed });
+                }
+                Answer::Stopped { confirmed }
+            }
+            Reply::Ended(exit) => {
+                self.with_peer(host, distrust);
+                Answer::Ended(exit)
+            }
+            Reply::Never(why) => {
+                tracing::info!(
+                    host = label(host),
+                    why,
+                    "no shell can be held: one command for each tick instead"
+                );
+                connection.no_shell = Some(why);
+                Answer::NoShell
+            }
+            Reply::Stale => Answer::NoShell,
+            Reply::Gone(why) => {
+                return Err(self.failed(host, format!("the server refused a command: {why}")));
+            }
+            Reply::Silent => return Err(self.failed(host, self.no_answer())),
+        };
+        self.keep(host, connection);
+        Ok(answer)
+    }
+
+    /// A channel on the kept connection, or on a new one.
+    async fn channel(self: &Arc<Self>, host: &Host, eager: bool) -> Result<(Connection, Channel)> {
+        loop {
+            let (mut connection, fresh) = self.connection(host, eager).await?;
+            let mut begun = self.begin(host, &connection).await?;
+            if begun.is_err()
+                && let Some(shell) = connection.shell.take()
+            {
+                // The server may allow one session and no more.
+                shell.close(&connection).await;
+                begun = self.begin(host, &connection).await?;
+            }
+            match begun {
+                Ok(channel) => {
+                    self.with_peer(host, |peer| peer.backoff.succeeded());
+                    return Ok((connection, channel));
+                }
+                // The host may have closed the kept connection since the last command, which is no failure of the host.
+                Err(cause) if !fresh => {
+                    tracing::debug!(host = label(host), %cause, "a kept connection is gone");
+                }
+                Err(cause) => {
+                    let why = format!("the server refused a command: {}", cause.message());
+                    return Err(self.failed(host, why));
+                }
+            }
         }
     }
 
-    /// A channel on the kept connection; none if there is no such connection or it is gone.
-    async fn resume<L>(
+    async fn begin(
         &self,
         host: &Host,
-        asker: &mut Asker<L>,
-    ) -> Result<Option<(Connection, Channel)>> {
-        let Some(connection) = self.with_peer(host, |peer| peer.idle.take()) else {
-            return Ok(None);
-        };
-        match self.begin(&connection, asker).await {
-            Begun::Yes(channel) => Ok(Some((connection, channel))),
-            Begun::Refused(cause) => {
-                // The host closed it between two commands, which is no failure of the host.
-                tracing::debug!(host = label(host), %cause, "a kept connection is gone");
-                Ok(None)
-            }
-            Begun::Silence => Err(self.failed(host, self.no_answer())),
-            Begun::Abandoned => Err(upstream(host, "the server was late to start a command")),
-        }
-    }
-
-    async fn begin<L>(&self, connection: &Connection, asker: &mut Asker<L>) -> Begun {
-        tokio::select! {
-            begun = timeout(self.options.answer_limit, talk::begin(connection)) => match begun {
-                Ok(Ok(channel)) => Begun::Yes(channel),
-                Ok(Err(cause)) => Begun::Refused(cause),
-                Err(_) => Begun::Silence,
-            },
-            () = asker.closed() => Begun::Abandoned,
-        }
+        connection: &Connection,
+    ) -> Result<Result<Channel, ssh2::Error>> {
+        let begun = timeout(self.options.answer_limit, talk::begin(connection)).await;
+        begun.map_err(|_| self.failed(host, self.no_answer()))
     }
 
     fn no_answer(&self) -> String {
-        let limit = self.options.answer_limit.as_secs();
-        format!("connected, but the server did not answer within {limit} s")
+        let secs = self.options.answer_limit.as_secs_f32();
+        format!("connected, but the server did not answer within {secs} s")
+    }
+
+    /// The kept connection, or a new one; whether it is new. May be dropped: a connection on its way is then kept for the next command, so
+    /// that a host that is slow to log in is reached by the next tick instead of never.
+    async fn connection(self: &Arc<Self>, host: &Host, eager: bool) -> Result<(Connection, bool)> {
+        let idle = || self.with_peer(host, |peer| peer.idle.take());
+        if let Some(connection) = idle() {
+            return Ok((connection, false));
+        }
+        let connecting = self.with_peer(host, |peer| Arc::clone(&peer.connecting));
+        let turn = connecting.lock_owned().await;
+        if let Some(connection) = idle() {
+            return Ok((connection, false));
+        }
+        let (engine, to) = (Arc::clone(self), host.clone());
+        let (sender, connected) = oneshot::channel();
+        tokio::spawn(async move {
+            let connected = engine.connect(&to, eager).await;
+            if let Err(Ok(connection)) = sender.send(connected) {
+                engine.keep(&to, connection);
+            }
+            drop(turn);
+        });
+        let connected = connected.await;
+        let connected = connected
+            .map_err(|cause| Error::internal("an SSH connection could not be made", cause))?;
+        Ok((connected?, true))
     }
 
     /// A new connection, logged in and with a trusted host key.
@@ -206,84 +269,13 @@ impl Engine {
         if let Some(why) = refusal.filter(|_| !eager) {
             return Err(upstream(host, &why));
         }
-        let lane = if failing { &self.suspect } else { &self.sound };
-        let connected = self.greet(host, lane).await;
+        let connected = self.connector.connect(host, failing).await;
         connected.map_err(|why| self.failed(host, why))
     }
 
-    async fn greet(&self, host: &Host, lane: &Lane) -> Result<Connection, String> {
-        let limit = self.options.connect_limit;
-        let late = |step: &str| {
-            let secs = limit.as_secs_f32();
-            format!("no connection: {step} within {secs} s")
-        };
-        let slot = lane.dials.acquire().await;
-        let dialled = timeout(limit, Connection::dial(&host.address, host.port)).await;
-        let mut connection = dialled.map_err(|_| late("the host did not answer"))??;
-        drop(slot);
-        let slot = lane.handshakes.acquire().await;
-        let greeted = timeout(limit, async {
-            let record = self.record(host).await?;
-            let key = connection
-                .handshake(&record, self.options.keepalive)
-                .await?;
-            self.judge(host, &record, &key).await?;
-            connection.login(&host.login).await
-        })
-        .await;
-        drop(slot);
-        greeted.map_err(|_| late("the server did not finish the login"))??;
-        tracing::debug!(host = label(host), "SSH connected");
-        Ok(connection)
-    }
-
+    /// What is on record about a host's keys.
     pub(super) async fn record(&self, host: &Host) -> Result<Record, String> {
-        match &host.login.trust {
-            Trust::Pinned(lines) => Ok(lines.record(&host.address, host.port)),
-            Trust::FirstUse => {
-                let accepted = self.keys.accepted(&host.address, host.port).await;
-                let accepted = accepted.map_err(|cause| format!("no host key record: {cause}"))?;
-                Ok(Record {
-                    accepted: accepted.into_iter().collect(),
-                    revoked: Vec::new(),
-                })
-            }
-        }
-    }
-
-    async fn judge(&self, host: &Host, record: &Record, key: &HostKey) -> Result<(), String> {
-        if record.accepts(key) {
-            return Ok(());
-        }
-        if record.revoked.contains(key) {
-            return Err(format!("refused: the host key {key} is marked @revoked"));
-        }
-        let (address, port) = (host.address.as_str(), host.port);
-        match (&host.login.trust, record.accepted.first()) {
-            (Trust::Pinned(_), None) => Err(format!(
-                "refused: the profile pins no key for this host; it showed {key}"
-            )),
-            (Trust::Pinned(_), Some(known)) => Err(format!(
-                "refused: the host key is not the pinned one: expected {known}, got {key}; somebody may be in between"
-            )),
-            (Trust::FirstUse, None) => {
-                let remembered = self.keys.remember(address, port, key).await;
-                let remembered = remembered
-                    .map_err(|cause| format!("the host key could not be remembered: {cause}"))?;
-                tracing::info!(host = label(host), %key, "remembered the host key of first use");
-                if remembered == *key {
-                    Ok(())
-                } else {
-                    Err(changed(&remembered, key))
-                }
-            }
-            (Trust::FirstUse, Some(known)) => {
-                let noted = self.keys.offered(address, port, key).await;
-                noted
-                    .map_err(|cause| format!("the changed host key could not be noted: {cause}"))?;
-                Err(changed(known, key))
-            }
-        }
+        self.connector.record(host).await
     }
 
     fn peers(&self) -> MutexGuard<'_, HashMap<HostId, Peer>> {
@@ -299,6 +291,7 @@ impl Engine {
             connecting: Arc::default(),
             backoff: Backoff::new(self.options.backoff_first, self.options.backoff_longest),
             used: Instant::now(),
+            distrusted: false,
         };
         let peer = peers.entry(host.id()).or_insert_with(fresh);
         if peer.login != host.login.digest {
@@ -318,9 +311,22 @@ impl Engine {
         error
     }
 
+    /// Notes that a host stopped answering, unless it is connected anew already.
+    fn silent(&self, host: &Host) {
+        self.with_peer(host, |peer| {
+            if peer.idle.is_none() {
+                let why = "the server stopped answering".into();
+                peer.backoff.failed(Instant::now(), rand::random(), why);
+            }
+        });
+    }
+
     fn keep(&self, host: &Host, connection: Connection) {
-        // A second connection (two commands at once on one host) is not kept.
-        let spare = self.with_peer(host, |peer| peer.idle.replace(connection));
+        // Of two connections (two commands at once on one host) one is kept, rather the one with a shell.
+        let spare = self.with_peer(host, |peer| match &peer.idle {
+            Some(idle) if idle.shell.is_some() && connection.shell.is_none() => Some(connection),
+            _ => peer.idle.replace(connection),
+        });
         if let Some(spare) = spare {
             spare.close();
         }
@@ -353,16 +359,34 @@ impl Engine {
     }
 }
 
-fn changed(known: &HostKey, shown: &HostKey) -> String {
-    format!(
-        "refused: the host key changed: remembered {known}, got {shown}; if the machine was rebuilt, accept the new key on the node's page, \
-         else somebody may be in between"
-    )
-}
-
 pub(super) fn upstream(host: &Host, why: &str) -> Error {
     Error::Upstream {
         what: format!("ssh {}: {why}", label(host)),
         retryable: true,
+    }
+}
+
+fn lost(host: &Host, cause: &std::io::Error) -> Error {
+    let why = format!("the connection was lost while a command ran: {cause}");
+    upstream(host, &why)
+}
+
+/// Waits for work until the deadline, or until nobody waits for its outcome any more.
+async fn within<T, R>(
+    host: &Host,
+    work: impl Future<Output = Result<T>>,
+    deadline: tokio::time::Instant,
+    asker: &mut oneshot::Sender<R>,
+) -> Result<T> {
+    let over = async {
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline) => {}
+            () = asker.closed() => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = over => Err(upstream(host, "no command could be started before its time was over")),
     }
 }

@@ -3,11 +3,14 @@
 //! The seam: callers see [`Ssh`], [`Host`] and [`Request`], never a connection. Behind it, two event threads own every session; sessions are
 //! non-blocking, so a host that hangs costs a timer and never a thread.
 
+mod connect;
 mod connection;
 mod credentials;
 mod engine;
+mod keeper;
 mod known_hosts;
 mod program;
+mod shell;
 mod talk;
 mod trust;
 
@@ -21,14 +24,17 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::clients::output::{ExecOutput, Exit, Kept};
+use crate::clients::output::{ExecOutput, Exit};
 use crate::error::{Error, Result};
 use connection::label;
 use engine::{Done, Engine, Job, upstream};
+use keeper::Keeper;
 
 pub use credentials::Credentials;
+pub(crate) use engine::Answer;
 pub use known_hosts::KnownHosts;
 pub(crate) use program::{Program, quote};
+pub(crate) use shell::{Inquirer, Known, Progress};
 pub(crate) use talk::Listener;
 pub use trust::{HostKey, HostKeys, Trust};
 
@@ -143,7 +149,7 @@ pub struct Request {
     pub script: String,
     /// What it reads; empty = nothing.
     pub stdin: Vec<u8>,
-    /// After which it is stopped, with its process group.
+    /// After which it is stopped, with its process group; connecting counts.
     pub time_limit: Duration,
     /// How much is kept of each of its streams, bytes.
     pub max_output: usize,
@@ -215,16 +221,11 @@ impl Ssh {
         if script.contains('\0') {
             return Err(Error::invalid("script", "contains a NUL character"));
         }
-        let listener = Keeper {
-            stdout: Kept::new(max_output),
-            stderr: Kept::new(max_output),
-            limit: time_limit,
-        };
+        let token = token();
         let job = Job {
-            program: program::script(&script, &stdin),
-            stop: program::STOP.to_vec(),
-            listener,
-            deadline: None,
+            program: program::script(&token, &script, &stdin),
+            listener: Keeper::new(&token, time_limit, max_output),
+            deadline: Instant::now() + time_limit,
             eager,
         };
         let Done {
@@ -232,7 +233,7 @@ impl Ssh {
             took,
             listener,
         } = self.run(host, job).await?;
-        let Keeper { stdout, stderr, .. } = listener;
+        let (stdout, stderr) = listener.into_streams();
         Ok(ExecOutput {
             status: exit?,
             truncated: stdout.truncated() || stderr.truncated(),
@@ -252,29 +253,47 @@ impl Ssh {
         deadline: Instant,
     ) -> Result<(Result<Exit>, L)> {
         let job = Job {
-            program: program.text,
-            stop: program.stop,
+            program,
             listener,
-            deadline: Some(deadline),
+            deadline,
             eager: false,
         };
         let done = self.run(host, job).await?;
         Ok((done.exit, done.listener))
     }
 
-    /// Hands a job to the event threads: a connection is only touched there, and never left half-way when the caller goes.
-    async fn run<L: Listener + 'static>(&self, host: &Host, job: Job<L>) -> Result<Done<L>> {
-        let gone = || Error::Internal("the SSH threads have ended".into());
-        let runtime = self.threads.0.as_ref().ok_or_else(gone)?;
+    /// Asks in the shell that is held on a host, and opens one where there is none. Tells what runs to stop at the deadline, or when the
+    /// future is dropped. What was heard counts, however it ended.
+    pub(crate) async fn ask<L: Inquirer + 'static>(
+        &self,
+        host: &Host,
+        listener: L,
+        deadline: Instant,
+    ) -> Result<(Answer, L)> {
         let (engine, host) = (Arc::clone(&self.engine), host.clone());
         let (mut asker, answer) = oneshot::channel();
-        runtime.spawn(async move {
+        self.spawn(async move {
+            let answer = engine.ask(&host, listener, deadline, &mut asker).await;
+            tell(asker, answer);
+        })?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    async fn run<L: Listener + 'static>(&self, host: &Host, job: Job<L>) -> Result<Done<L>> {
+        let (engine, host) = (Arc::clone(&self.engine), host.clone());
+        let (mut asker, answer) = oneshot::channel();
+        self.spawn(async move {
             let done = engine.run(&host, job, &mut asker).await;
-            if asker.send(done).is_err() {
-                tracing::trace!("nobody waited for the end of a command");
-            }
-        });
-        answer.await.map_err(|_| gone())?
+            tell(asker, done);
+        })?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Hands work to the event threads: a connection is only touched there, and never left half-way when the caller goes.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        let runtime = self.threads.0.as_ref().ok_or_else(ended)?;
+        runtime.spawn(work);
+        Ok(())
     }
 
     /// Connections kept open at the moment.
@@ -283,23 +302,17 @@ impl Ssh {
     }
 }
 
-/// Keeps what a script prints.
-struct Keeper {
-    stdout: Kept,
-    stderr: Kept,
-    limit: Duration,
+/// What a program marks its own words with: new for each, so that no script can know it.
+pub(crate) fn token() -> String {
+    hex::encode(rand::random::<[u8; 8]>())
 }
 
-impl Listener for Keeper {
-    fn stdout(&mut self, bytes: &[u8], _at: Duration) {
-        self.stdout.push(bytes);
+fn tell<T>(asker: oneshot::Sender<T>, answer: T) {
+    if asker.send(answer).is_err() {
+        tracing::trace!("nobody waited for the end of a command");
     }
+}
 
-    fn stderr(&mut self, bytes: &[u8]) {
-        self.stderr.push(bytes);
-    }
-
-    fn limit(&self) -> Duration {
-        self.limit
-    }
+fn ended() -> Error {
+    Error::Internal("the SSH threads have ended".into())
 }

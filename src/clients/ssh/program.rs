@@ -3,8 +3,6 @@
 
 /// What a node is asked to run; the program follows on its standard input.
 pub(super) const COMMAND: &str = "exec /bin/sh";
-/// Written after the program of one script to have it stopped.
-pub(super) const STOP: &[u8] = b"stop\n";
 
 /// A program of `/bin/sh`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,20 +18,21 @@ pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// The program that runs one script.
+/// The program that runs one script, and at its end writes a line with the token and the exit status to standard error: the channel itself
+/// only ends when nothing holds the streams open any more.
 ///
 /// The whole of it is parsed before it runs (one compound command that ends with `exit`), so a script cannot change what follows by reading
 /// along. A watcher waits for a line on the standard input and then ends the process group: sshd makes one for each command, and `$$` leads
 /// it since the login shell was replaced. Where it does not, no such group exists and the signal reaches nobody else. The end of the input
 /// without a line (a lost connection) leaves the script alone, as ssh does.
-pub(super) fn script(script: &str, stdin: &[u8]) -> Vec<u8> {
+pub(super) fn script(token: &str, script: &str, stdin: &[u8]) -> Program {
     let script = quote(script);
     let feed = if stdin.is_empty() {
         String::new()
     } else {
         format!("printf %b {} | ", escape(stdin))
     };
-    format!(
+    let text = format!(
         "{{ exec 3<&0 </dev/null\n\
          {feed}/bin/sh -c {script} 3<&- &\n\
          p=$!\n\
@@ -41,10 +40,14 @@ pub(super) fn script(script: &str, stdin: &[u8]) -> Vec<u8> {
          w=$!\n\
          exec 3<&-\n\
          wait $p; s=$?\n\
+         printf '\\n{token} %s\\n' $s >&2\n\
          kill -s KILL $w 2>/dev/null\n\
          exit $s; }}\n"
-    )
-    .into_bytes()
+    );
+    Program {
+        text: text.into_bytes(),
+        stop: b"stop\n".to_vec(),
+    }
 }
 
 /// Bytes as a quoted argument of `printf %b`, which alone of the portable means can print every byte.
@@ -82,18 +85,17 @@ mod tests {
 
     #[test]
     fn a_script_keeps_its_status_streams_and_input() {
-        let output = sh(&script(
-            "cat; echo \"it's\" '$HOME' \\\\ >&2\nexit 3",
-            b"a\0b\n\\n%s'\xff",
-        ));
+        let text = "cat; echo \"it's\" '$HOME' \\\\ >&2\nexit 3";
+        let output = sh(&script("t0ken", text, b"a\0b\n\\n%s'\xff").text);
         assert_eq!(output.status.code(), Some(3));
         assert_eq!(output.stdout, b"a\0b\n\\n%s'\xff");
-        assert_eq!(output.stderr, b"it's $HOME \\\n");
+        assert_eq!(output.stderr, b"it's $HOME \\\n\nt0ken 3\n");
     }
 
     #[test]
     fn a_script_cannot_read_what_follows_it() {
-        let program = [script("cat; echo done", b"").as_slice(), b"echo stolen\n"].concat();
+        let mut program = script("t0ken", "cat; echo done", b"").text;
+        program.extend_from_slice(b"echo stolen\n");
         assert_eq!(sh(&program).stdout, b"done\n");
     }
 
@@ -108,7 +110,7 @@ mod tests {
 
         #[test]
         fn any_bytes_survive_as_input(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
-            prop_assert_eq!(sh(&script("cat", &bytes)).stdout, bytes);
+            prop_assert_eq!(sh(&script("t0ken", "cat", &bytes).text).stdout, bytes);
         }
     }
 }

@@ -13,11 +13,13 @@ use crate::clients::ssh::engine::Job;
 use crate::clients::ssh::program;
 
 /// How long a stopped command may take to end: the watcher on the node kills after two seconds.
-const STOP_GRACE: Duration = Duration::from_secs(4);
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(4);
 /// How long the farewell of a finished channel is awaited.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How long output is awaited from what a finished script left running in the background.
+const LINGER: Duration = Duration::from_millis(200);
 /// How often a talk without a word looks whether a keep-alive is due.
-const KEEP_ALIVE_CHECK: Duration = Duration::from_secs(5);
+pub(super) const KEEP_ALIVE_CHECK: Duration = Duration::from_secs(5);
 const BUFFER: usize = 32 * 1024;
 
 /// Listens to a command and says how long it may still run.
@@ -30,6 +32,16 @@ pub(crate) trait Listener: Send {
 
     /// The time after the start at which the command is stopped; may shrink with what was heard.
     fn limit(&self) -> Duration;
+
+    /// Whether everything was heard that could be: the host runs what it is given.
+    fn content(&self) -> bool {
+        true
+    }
+
+    /// How the command ended, if it was heard to; the streams are not waited for any longer then.
+    fn ended(&self) -> Option<Exit> {
+        None
+    }
 }
 
 /// How the talk ended.
@@ -50,6 +62,15 @@ pub(super) async fn begin(connection: &Connection) -> Result<Channel, ssh2::Erro
         .map(|()| channel)
 }
 
+/// Where a talk is.
+enum Phase {
+    Running,
+    /// It was heard to end; its streams may be held open by what it left behind.
+    Leaving(Exit, Instant),
+    /// It was told to stop.
+    Stopping(Instant),
+}
+
 /// Gives the shell its program and listens to the end.
 ///
 /// # Errors
@@ -59,45 +80,54 @@ pub(super) async fn listen<L: Listener, R>(
     mut channel: Channel,
     job: &mut Job<L>,
     asker: &mut oneshot::Sender<R>,
-) -> Result<Ended, io::Error> {
+) -> io::Result<Ended> {
     let started = Instant::now();
-    let limit = |listener: &L| {
-        let own = started + listener.limit();
-        job.deadline.map_or(own, |deadline| own.min(deadline))
-    };
+    let deadline = job.deadline;
+    let limit = |listener: &L| deadline.min(started + listener.limit());
     let listener = &mut job.listener;
-    let fed = timeout_at(limit(listener), write(connection, &channel, &job.program)).await;
+    let fed = write(connection, &channel, &job.program.text);
+    let fed = timeout_at(limit(listener), fed).await;
     fed.map_err(|_| io::Error::other("the node took no input"))??;
     let mut pieces = Pieces::new(channel.clone());
-    let mut stopping: Option<Instant> = None;
+    let mut phase = Phase::Running;
     loop {
-        let until = stopping.unwrap_or_else(|| limit(listener));
+        let until = match phase {
+            Phase::Running => limit(listener),
+            Phase::Leaving(_, until) | Phase::Stopping(until) => until,
+        };
+        let running = matches!(phase, Phase::Running);
         let piece = tokio::select! {
             biased;
-            piece = timeout_at(until, next(connection, &mut pieces)) => Some(piece),
-            () = asker.closed(), if stopping.is_none() => None,
+            piece = timeout_at(until, next(connection, &mut pieces)) => piece.ok(),
+            () = asker.closed(), if running => None,
         };
-        match piece {
-            Some(Ok(piece)) => match piece? {
-                Piece::Out(count) => listener.stdout(pieces.bytes(count), started.elapsed()),
-                Piece::Err(count) => listener.stderr(pieces.bytes(count)),
-                Piece::End => break,
-            },
+        match (piece.transpose()?, &phase) {
+            (Some(Piece::Out(count)), _) => {
+                listener.stdout(pieces.bytes(count), started.elapsed());
+            }
+            (Some(Piece::Err(count)), _) => listener.stderr(pieces.bytes(count)),
+            (Some(Piece::End), _) | (None, Phase::Leaving(..)) => break,
             // The time limit, or nobody waits for the answer any more.
-            Some(Err(_)) | None if stopping.is_none() => {
-                stopping = Some(Instant::now() + STOP_GRACE);
-                let told = timeout(CLOSE_LIMIT, write(connection, &channel, &job.stop)).await;
+            (None, Phase::Running) => {
+                phase = Phase::Stopping(Instant::now() + STOP_GRACE);
+                let told = write(connection, &channel, &job.program.stop);
+                let told = timeout(CLOSE_LIMIT, told).await;
                 tracing::debug!(?told, "told a command to stop");
             }
-            Some(Err(_)) | None => {
-                return Ok(ended(Exit::Stopped { confirmed: false }, started, false));
+            (None, Phase::Stopping(_)) => {
+                let exit = Exit::Stopped { confirmed: false };
+                return Ok(ended(exit, started, false));
             }
         }
+        if let (Phase::Running, Some(exit)) = (&phase, listener.ended()) {
+            phase = Phase::Leaving(exit, Instant::now() + LINGER);
+        }
     }
-    let exit = match (stopping, signal(&channel)) {
-        (Some(_), _) => Exit::Stopped { confirmed: true },
-        (None, Some(signal)) => Exit::Signal(signal),
-        (None, None) => Exit::Status(channel.exit_status().map_err(io::Error::from)?),
+    let exit = match (phase, signal(&channel)) {
+        (Phase::Stopping(_), _) => Exit::Stopped { confirmed: true },
+        (Phase::Leaving(exit, _), _) => exit,
+        (Phase::Running, Some(signal)) => Exit::Signal(signal),
+        (Phase::Running, None) => Exit::Status(channel.exit_status()?),
     };
     let closed = timeout(CLOSE_LIMIT, connection.drive(|| channel.close())).await;
     Ok(ended(exit, started, matches!(closed, Ok(Ok(())))))
@@ -115,7 +145,12 @@ fn signal(channel: &Channel) -> Option<String> {
     channel.exit_signal().ok()?.exit_signal
 }
 
-async fn write(connection: &Connection, channel: &Channel, bytes: &[u8]) -> io::Result<()> {
+/// Writes all of it.
+pub(super) async fn write(
+    connection: &Connection,
+    channel: &Channel,
+    bytes: &[u8],
+) -> io::Result<()> {
     let mut stream = channel.stream(0);
     let mut rest = bytes;
     while !rest.is_empty() {

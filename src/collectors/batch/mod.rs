@@ -6,10 +6,14 @@
 //! cannot tear one, since a write this short is atomic. A script that kills the others' shells makes their frames fail to come: they are then
 //! run again by themselves (`ssh.rs`).
 
+mod held;
+
 use std::time::Duration;
 
 use crate::clients::ssh::{Listener, Program, quote};
 use crate::collectors::verdict::{Account, End, Printed, quoted};
+
+pub(super) use held::Held;
 
 /// How long the shell may take to end once every script has.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -86,6 +90,8 @@ pub(super) struct Batch {
     scripts: Vec<Slot>,
     line: Vec<u8>,
     noise: Vec<u8>,
+    /// How long a script may have waited for its turn.
+    queued: Duration,
 }
 
 #[derive(Debug)]
@@ -93,6 +99,8 @@ struct Slot {
     limit: Duration,
     printed: Option<Printed>,
     heard: Option<Heard>,
+    /// The first line of standard error, where that is told in a frame of its own.
+    complaint: Option<String>,
 }
 
 impl Batch {
@@ -102,12 +110,14 @@ impl Batch {
             limit,
             printed: None,
             heard: None,
+            complaint: None,
         };
         Self {
             token,
             scripts: limits.into_iter().map(slot).collect(),
             line: Vec::new(),
             noise: Vec::new(),
+            queued: Duration::ZERO,
         }
     }
 
@@ -130,6 +140,7 @@ impl Batch {
         let Some((index, kind, rest)) = framed.and_then(fields) else {
             return self.keep_noise(&line);
         };
+        let queued = self.queued;
         let Some(slot) = self.scripts.get_mut(index) else {
             return;
         };
@@ -138,11 +149,15 @@ impl Batch {
             // The first word on a script is the last: nothing said later undoes a frame.
             "s" if slot.heard.is_none() => {
                 slot.heard = slot.printed.take().map(|printed| Heard {
-                    account: account(rest, printed, slot.limit, at),
+                    account: account(rest, printed, slot.limit, at.saturating_sub(queued)),
                     at,
                 });
             }
+            "e" if slot.complaint.is_none() => slot.complaint = Some(rest.trim().into()),
             _ => {}
+        }
+        if let (Some(heard), Some(complaint)) = (&mut slot.heard, &slot.complaint) {
+            heard.account.complaint.clone_from(complaint);
         }
     }
 
@@ -176,9 +191,15 @@ impl Listener for Batch {
         let missing = self.scripts.iter().filter(|slot| slot.heard.is_none());
         let last = self.heard().flatten().map(|heard| heard.at).max();
         missing
-            .map(|slot| slot.limit)
+            .map(|slot| slot.limit + self.queued)
             .max()
             .unwrap_or_else(|| last.unwrap_or_default() + FAREWELL)
+    }
+
+    fn content(&self) -> bool {
+        let told =
+            |heard: Option<&Heard>| heard.is_some_and(|heard| heard.account.end != End::Late);
+        self.heard().all(told)
     }
 }
 

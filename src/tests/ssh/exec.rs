@@ -4,8 +4,8 @@ use headroom::clients::Exit;
 use headroom::clients::ssh::{Request, Trust};
 use tokio::time::timeout;
 
-use super::{Lab, SECOND, gone, host, request};
-use crate::support::sshd::Sshd;
+use super::{Lab, SECOND, gone, host, host_with, request};
+use crate::support::sshd::{BadHost, Manners, Sshd};
 use crate::support::wait;
 
 #[tokio::test]
@@ -62,9 +62,10 @@ async fn at_its_time_limit_a_script_is_stopped_with_its_children() {
         time_limit: SECOND,
         ..request("sleep 600 & echo $! $$; sleep 600")
     };
+    let started = Instant::now();
     let output = lab.ssh.exec(&host, request).await.unwrap();
     assert_eq!(output.status, Exit::Stopped { confirmed: true });
-    assert!(output.took >= SECOND && output.took < 3 * SECOND);
+    assert!(started.elapsed() >= SECOND && output.took < 3 * SECOND);
     for pid in output.stdout_text().split_whitespace() {
         assert!(gone(pid).await, "{pid} was left running");
     }
@@ -136,4 +137,42 @@ async fn a_script_ended_by_a_signal_says_so() {
     // Taking the shell around it along.
     let output = lab.exec(&host, "kill -9 0").await.unwrap();
     assert_eq!(output.status, Exit::Signal("KILL".into()));
+}
+
+#[tokio::test]
+async fn what_a_script_leaves_running_does_not_delay_its_end() {
+    let sshd = Sshd::start(1);
+    let lab = Lab::new();
+    let host = host(&sshd, Trust::FirstUse);
+    let script = "sleep 600 & echo $!; echo warning >&2; exit 4";
+    for _ in 0..2 {
+        let output = lab.exec(&host, script).await.unwrap();
+        assert_eq!(output.status, Exit::Status(4));
+        assert_eq!(output.stderr_text(), "warning\n");
+        assert!(output.took < 10 * SECOND, "{:?}", output.took);
+        let left = output.stdout_text();
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", left.trim())).unwrap();
+        assert_eq!(name, "sleep\n", "it was not told to stop");
+    }
+    assert_eq!(sshd.logins(), 1, "the connection is still good");
+}
+
+#[tokio::test]
+async fn connecting_counts_towards_the_time_limit() {
+    let lab = Lab::new();
+    let silent = BadHost::start(Manners::Silent);
+    let started = Instant::now();
+    let request = Request {
+        time_limit: SECOND,
+        ..request("echo ran")
+    };
+    let host = host_with("a key", silent.port(), Trust::FirstUse);
+    let error = lab.ssh.exec(&host, request).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("no command could be started before its time was over"),
+        "{error}"
+    );
+    assert!(started.elapsed() < 3 * SECOND);
 }

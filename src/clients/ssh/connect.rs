@@ -1,0 +1,135 @@
+//! The way to a new connection: a bound on connections being made at once, the host's key judged, the login.
+
+use std::time::Duration;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::clients::ssh::connection::{Connection, label};
+use crate::clients::ssh::trust::{HostKey, HostKeys, Record, Trust};
+use crate::clients::ssh::{Host, Options};
+
+/// Handshakes at once with hosts that failed last time: they never take a slot from the others.
+const SUSPECT_HANDSHAKES: usize = 8;
+/// Hosts being dialled at once, per lane: each holds a descriptor until its time limit.
+const DIALS: usize = 512;
+
+/// Slots for connecting.
+struct Lane {
+    dials: Semaphore,
+    handshakes: Semaphore,
+}
+
+impl Lane {
+    fn new(handshakes: usize) -> Self {
+        Self {
+            dials: Semaphore::new(DIALS),
+            handshakes: Semaphore::new(handshakes),
+        }
+    }
+}
+
+/// Makes connections.
+pub(super) struct Connector {
+    limit: Duration,
+    keepalive: Duration,
+    keys: Arc<dyn HostKeys>,
+    sound: Lane,
+    suspect: Lane,
+}
+
+impl Connector {
+    pub(super) fn new(options: &Options, keys: Arc<dyn HostKeys>) -> Self {
+        Self {
+            limit: options.connect_limit,
+            keepalive: options.keepalive,
+            keys,
+            sound: Lane::new(options.handshakes),
+            suspect: Lane::new(SUSPECT_HANDSHAKES),
+        }
+    }
+
+    /// A new connection, logged in and with a trusted host key, or why there is none. `suspect`: whether the host failed last time.
+    pub(super) async fn connect(&self, host: &Host, suspect: bool) -> Result<Connection, String> {
+        let lane = if suspect { &self.suspect } else { &self.sound };
+        let late = |step: &str| {
+            let secs = self.limit.as_secs_f32();
+            format!("no connection: {step} within {secs} s")
+        };
+        let slot = lane.dials.acquire().await;
+        let dialled = timeout(self.limit, Connection::dial(&host.address, host.port)).await;
+        let mut connection = dialled.map_err(|_| late("the host did not answer"))??;
+        drop(slot);
+        let slot = lane.handshakes.acquire().await;
+        let greeted = timeout(self.limit, async {
+            let record = self.record(host).await?;
+            let key = connection.handshake(&record, self.keepalive).await?;
+            self.judge(host, &record, &key).await?;
+            connection.login(&host.login).await
+        })
+        .await;
+        drop(slot);
+        greeted.map_err(|_| late("the server did not finish the login"))??;
+        tracing::debug!(host = label(host), "SSH connected");
+        Ok(connection)
+    }
+
+    /// What is on record about a host's keys.
+    pub(super) async fn record(&self, host: &Host) -> Result<Record, String> {
+        match &host.login.trust {
+            Trust::Pinned(lines) => Ok(lines.record(&host.address, host.port)),
+            Trust::FirstUse => {
+                let accepted = self.keys.accepted(&host.address, host.port).await;
+                let accepted = accepted.map_err(|cause| format!("no host key record: {cause}"))?;
+                Ok(Record {
+                    accepted: accepted.into_iter().collect(),
+                    revoked: Vec::new(),
+                })
+            }
+        }
+    }
+
+    async fn judge(&self, host: &Host, record: &Record, key: &HostKey) -> Result<(), String> {
+        if record.accepts(key) {
+            return Ok(());
+        }
+        if record.revoked.contains(key) {
+            return Err(format!("refused: the host key {key} is marked @revoked"));
+        }
+        let (address, port) = (host.address.as_str(), host.port);
+        match (&host.login.trust, record.accepted.first()) {
+            (Trust::Pinned(_), None) => Err(format!(
+                "refused: the profile pins no key for this host; it showed {key}"
+            )),
+            (Trust::Pinned(_), Some(known)) => Err(format!(
+                "refused: the host key is not the pinned one: expected {known}, got {key}; somebody may be in between"
+            )),
+            (Trust::FirstUse, None) => {
+                let remembered = self.keys.remember(address, port, key).await;
+                let remembered = remembered
+                    .map_err(|cause| format!("the host key could not be remembered: {cause}"))?;
+                tracing::info!(host = label(host), %key, "remembered the host key of first use");
+                if remembered == *key {
+                    Ok(())
+                } else {
+                    Err(changed(&remembered, key))
+                }
+            }
+            (Trust::FirstUse, Some(known)) => {
+                let noted = self.keys.offered(address, port, key).await;
+                noted
+                    .map_err(|cause| format!("the changed host key could not be noted: {cause}"))?;
+                Err(changed(known, key))
+            }
+        }
+    }
+}
+
+fn changed(known: &HostKey, shown: &HostKey) -> String {
+    format!(
+        "refused: the host key changed: remembered {known}, got {shown}; if the machine was rebuilt, accept the new key on the node's page, \
+         else somebody may be in between"
+    )
+}
