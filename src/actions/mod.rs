@@ -47,6 +47,8 @@ kinds! {
     deploy_ec2_node::DeployEc2Node,
     register_ec2_node::RegisterEc2Node,
     remove_ec2_node::RemoveEc2Node,
+    docker_scale::DockerScale,
+    zabbix_backup::ZabbixBackup,
 }
 
 /// The kind of a name.
@@ -189,6 +191,11 @@ mod tests {
             ),
             ("RegisterEc2Node", json!({})),
             ("RemoveEc2Node", json!({"select": "lowest:load1"})),
+            (
+                "DockerScale",
+                json!({"driver": "compose", "project": "shop", "service": "worker", "by": 1, "min": 1, "max": 20}),
+            ),
+            ("ZabbixBackup", json!({"dir": "zabbix"})),
         ]
     }
 
@@ -293,6 +300,44 @@ mod tests {
         assert_eq!(
             faults("Email", json!([1])),
             ["actions[1]: the settings must be a mapping of keys to values"]
+        );
+    }
+
+    #[test]
+    fn a_scaling_names_what_and_by_how_much_and_every_contradiction_is_listed() {
+        assert_eq!(
+            faults("DockerScale", json!({})),
+            [
+                "actions[1].driver: is required: compose or swarm",
+                "actions[1].service: is required",
+                "actions[1].by: is required: by how many (by: 1, by: -1), or to how many (to: 5)",
+                "actions[1].project: is required for compose",
+            ]
+        );
+        let settings = json!({
+            "driver": "swarm", "service": "-x", "file": "compose.yml", "by": 1, "to": 30, "min": 5, "max": 2,
+            "host": "10.0.0.1:2376", "tls_ca_file": "/ca.pem", "certificates": "zabbix",
+        });
+        assert_eq!(
+            faults("DockerScale", settings),
+            [
+                "actions[1].to: excludes by: say one of them",
+                "actions[1].tls_key_file: tls_ca_file, tls_cert_file and tls_key_file belong together",
+                "actions[1].max: is below min (5)",
+                "actions[1].file: is for compose alone: a Swarm knows its services",
+                "actions[1].file[0]: must be an absolute path on Headroom's own host",
+                "actions[1].service: \"-x\" must be letters, digits, dots, dashes and underscores, and begin with a letter or digit",
+                "actions[1].host: \"10.0.0.1:2376\" must begin with unix://, tcp:// or ssh://",
+                "actions[1].host: must be a tcp:// address where there are certificates",
+            ]
+        );
+        assert_eq!(
+            faults("ZabbixBackup", json!({"dir": "../elsewhere"})),
+            ["actions[1].dir: must be a folder inside the data folder, such as zabbix"]
+        );
+        assert_eq!(
+            undo("DockerScale").is_some(),
+            undo("ZabbixBackup").is_none()
         );
     }
 

@@ -55,6 +55,11 @@ pub(super) enum Command {
     /// The master key and what it encrypts
     #[command(subcommand)]
     Vault(Vault),
+    /// Scale a service of Docker Compose or Swarm, as remote commands of Zabbix do
+    Scale(Scale),
+    /// The configuration of a Zabbix server as files, and back
+    #[command(subcommand)]
+    Zabbix(Zabbix),
     /// Write a backup of the data folder
     Backup {
         /// Folder for the backup [default: backups in the data folder]
@@ -224,6 +229,78 @@ pub(super) enum Hold {
     Lift {
         /// The hold's id
         id: i64,
+    },
+}
+
+/// What is done to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Direction {
+    /// More replicas
+    Up,
+    /// Fewer replicas
+    Down,
+    /// List the replicas
+    Ps,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Scale {
+    /// What to do
+    pub direction: Direction,
+    /// The service
+    pub service: String,
+    /// How many there are in the eyes of the caller, such as {INVENTORY.DEPLOYMENT.STATUS} [default: as many as the engine has]
+    pub current: Option<String>,
+    /// How many more or fewer; not without CURRENT [default: 1]
+    pub delta: Option<String>,
+    /// What runs the service
+    #[arg(long, default_value = "compose", value_parser = ["compose", "swarm"])]
+    pub driver: String,
+    /// The Compose project, or the Swarm stack
+    #[arg(long)]
+    pub project: Option<String>,
+    /// A Compose file; may be given several times [default: /etc/docker/PROJECT/compose.yml]
+    #[arg(long)]
+    pub file: Vec<String>,
+    /// The engine, such as tcp://10.0.0.5:2376 [default: the one that docker uses by itself]
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Never fewer than
+    #[arg(long, default_value_t = 0)]
+    pub min: u32,
+    /// Never more than
+    #[arg(long)]
+    pub max: Option<u32>,
+    /// A folder with ca.pem, cert.pem and key.pem for the engine
+    #[arg(long, conflicts_with = "zabbix_certificates")]
+    pub tls_dir: Option<PathBuf>,
+    /// Take the certificates for the engine from the inventory of the Zabbix host whose alias is the component
+    #[arg(long)]
+    pub zabbix_certificates: bool,
+    /// The alias in that inventory [default: the service]
+    #[arg(long)]
+    pub component: Option<String>,
+    /// How long it may take until the replicas run
+    #[arg(long, default_value = "5m")]
+    pub timeout: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Zabbix {
+    /// Write the server's configuration into files
+    Backup {
+        /// The folder [default: zabbix in the data folder]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Bring the server to what the files say; exit 1 when an object could not be brought there
+    Import {
+        /// The folder [default: zabbix in the data folder]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// Print what would change, change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

@@ -10,6 +10,9 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use crate::app::QUEUE_FILE;
+use crate::clients::ExecOutput;
+use crate::clients::command::Command;
+use crate::clients::zabbix::Zabbix;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::Result;
@@ -40,6 +43,9 @@ pub(super) async fn doctor(config: Config) -> anyhow::Result<ExitCode> {
     ));
     findings.push(("samples and queue", keeping(&config).await));
     findings.push(("mail", mail(&config).await));
+    findings.push(("fabric", fabric(&config).await));
+    findings.push(("docker", docker().await));
+    findings.push(("zabbix", zabbix(&config).await));
     if let Ok(db) = db {
         findings.push(("private keys", private_keys(&db).await));
         findings.push(("file descriptors", descriptors(&db).await));
@@ -138,6 +144,49 @@ async fn mail(config: &Config) -> Finding {
         Ok(Err(cause)) => Err(format!("{host}:{port} refuses: {cause}")),
         Err(_) => Err(format!("{host}:{port} did not answer within 5 s")),
     }
+}
+
+/// What a program says of its version, if it is there.
+async fn version(program: &Path) -> Option<String> {
+    let asked = Command::new(program, &["--version"]).time_limit(PATIENCE);
+    let said = asked.run().await.ok().filter(ExecOutput::success)?;
+    Some(said.stdout_text().lines().next()?.to_owned())
+}
+
+async fn fabric(config: &Config) -> Finding {
+    let fab = &config.tooling.fab;
+    Ok(version(fab).await.unwrap_or_else(|| {
+        format!(
+            "{} is not there; DistributedScript actions fail until Fabric is installed (`pipx install fabric`) or HEADROOM_FAB says where it is",
+            fab.display()
+        )
+    }))
+}
+
+async fn docker() -> Finding {
+    let missing = "not installed; DockerScale actions fail until it is";
+    Ok(version(Path::new("docker"))
+        .await
+        .unwrap_or_else(|| missing.to_owned()))
+}
+
+async fn zabbix(config: &Config) -> Finding {
+    let Some(access) = &config.tooling.zabbix else {
+        return Ok(
+            "not set up; ZabbixBackup actions fail until HEADROOM_ZABBIX_URL and a login are set"
+                .into(),
+        );
+    };
+    let work = async {
+        let zabbix = Zabbix::connect(access, PATIENCE).await?;
+        let version = zabbix.version();
+        zabbix.close().await?;
+        Ok::<_, crate::error::Error>(format!(
+            "{} is of version {version} and lets us in",
+            access.url
+        ))
+    };
+    work.await.map_err(|cause| cause.to_string())
 }
 
 async fn private_keys(db: &Db) -> Finding {

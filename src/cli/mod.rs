@@ -11,8 +11,10 @@ mod logging;
 mod output;
 mod people;
 mod runs;
+mod scale;
 mod serve;
 mod show;
+mod zabbix;
 
 use std::process::ExitCode;
 
@@ -67,6 +69,8 @@ async fn dispatch(config: Config, command: Command) -> anyhow::Result<ExitCode> 
         Command::User(what) => people::user(&app.await?, what).await,
         Command::Token(what) => people::token(&app.await?, what).await,
         Command::Vault(what) => people::vault(&app.await?, &what).await,
+        Command::Scale(args) => scale::scale(&config, args).await,
+        Command::Zabbix(what) => zabbix::zabbix(&config, what).await,
         Command::Backup { to } => backup::backup(&app.await?, to).await,
         Command::Migrate => {
             // Opening the database migrates it.

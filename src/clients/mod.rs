@@ -2,11 +2,13 @@
 
 mod backoff;
 pub mod command;
+pub mod docker;
 pub mod ec2;
 pub mod jmx;
 mod output;
 pub mod private;
 pub mod ssh;
+pub mod zabbix;
 
 pub use output::{ExecOutput, Exit};
 pub mod mail;

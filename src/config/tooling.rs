@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::source::Source;
+use crate::error::{Error, Result};
 
 /// What actions find on Headroom's own host.
 #[derive(Debug, Clone)]
@@ -62,6 +63,18 @@ impl Tooling {
             private: data.join("private"),
             zabbix: None,
         }
+    }
+
+    /// The Zabbix server.
+    ///
+    /// # Errors
+    /// None is set; the message says how.
+    pub fn require_zabbix(&self) -> Result<&Zabbix> {
+        self.zabbix.as_ref().ok_or_else(|| {
+            Error::Conflict(
+                "Zabbix is not set up: set HEADROOM_ZABBIX_URL, and HEADROOM_ZABBIX_TOKEN or HEADROOM_ZABBIX_USER and HEADROOM_ZABBIX_PASSWORD".into(),
+            )
+        })
     }
 
     pub(super) fn from_source(source: &mut Source, data: &Path) -> Self {

@@ -36,12 +36,22 @@ impl<'a> Fab<'a> {
     /// One of them is missing, or `fab` is not that of Fabric 2 or 3; the message says how to get it.
     pub async fn find(tooling: &'a Tooling, fabfile: &'a str) -> Result<Self> {
         let place = files::find(&tooling.fabric_scripts, SHIPPED, fabfile)?;
-        let asked = Command::new(&tooling.fab, &["--version"]).time_limit(VERSION_LIMIT).run();
-        let said = asked.await.map_err(|cause| unusable(&tooling.fab, &cause.to_string()))?;
+        let asked = Command::new(&tooling.fab, &["--version"])
+            .time_limit(VERSION_LIMIT)
+            .run();
+        let said = asked
+            .await
+            .map_err(|cause| unusable(&tooling.fab, &cause.to_string()))?;
         let text = said.stdout_text();
-        let major = text.strip_prefix("Fabric ").and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+        let major = text
+            .strip_prefix("Fabric ")
+            .and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
         match major {
-            Some(2..) if said.success() => Ok(Self { tooling, fabfile, place }),
+            Some(2..) if said.success() => Ok(Self {
+                tooling,
+                fabfile,
+                place,
+            }),
             _ => {
                 let first = text.lines().next().unwrap_or_default();
                 let why = format!("`fab --version` {} and says \"{first}\"", said.status);
@@ -54,7 +64,10 @@ impl<'a> Fab<'a> {
     ///
     /// # Errors
     /// A file cannot be written, or a node's address or user cannot stand in a file of ssh_config.
-    pub fn site<'b>(&self, nodes: impl Iterator<Item = (&'b str, &'b Credentials)>) -> Result<Site> {
+    pub fn site<'b>(
+        &self,
+        nodes: impl Iterator<Item = (&'b str, &'b Credentials)>,
+    ) -> Result<Site> {
         let folder = PrivateFolder::new(&self.tooling.private)?;
         let root = std::path::absolute(folder.path())
             .map_err(|cause| Error::internal("where the private folder is", cause))?;
@@ -112,7 +125,8 @@ impl Site {
         max_output: usize,
         attempt: &Attempt,
     ) -> Result<ExecOutput> {
-        let mut words: Vec<String> = ["--search-root".into(), self.root.display().to_string()].into();
+        let mut words: Vec<String> =
+            ["--search-root".into(), self.root.display().to_string()].into();
         words.extend(["--collection", WRAPPER_NAME, "--ssh-config"].map(str::to_owned));
         words.push(self.root.join("ssh_config").display().to_string());
         words.extend(["--hosts".into(), node.to_owned(), task.to_owned()]);
@@ -136,15 +150,23 @@ impl Site {
 
 /// A node as `ssh_config` has it, by its name.
 fn host_lines(name: &str, login: &Credentials, key: &Path) -> Result<String> {
-    let Credentials { address, port, user, .. } = login;
+    let Credentials {
+        address,
+        port,
+        user,
+        ..
+    } = login;
     for word in [address, user] {
         if word.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') {
-            return Err(Error::Conflict(format!("node \"{name}\": Fabric cannot be told to use \"{word}\"")));
+            return Err(Error::Conflict(format!(
+                "node \"{name}\": Fabric cannot be told to use \"{word}\""
+            )));
         }
     }
     let mut lines = format!("Host {name}\n  HostName {address}\n  Port {port}\n  User {user}\n");
     // A path may hold spaces.
-    writeln!(lines, "  IdentityFile \"{}\"", key.display()).map_err(|cause| Error::internal("ssh_config", cause))?;
+    writeln!(lines, "  IdentityFile \"{}\"", key.display())
+        .map_err(|cause| Error::internal("ssh_config", cause))?;
     Ok(lines)
 }
 

@@ -28,8 +28,14 @@ const WHAT: &str = "the task";
 
 /// The fabfiles that come with Headroom.
 const SHIPPED: &[Shipped] = &[
-    ("counter_scripts.py", include_str!("../../../fabric-scripts/counter_scripts.py")),
-    ("rolling_restart.py", include_str!("../../../fabric-scripts/rolling_restart.py")),
+    (
+        "counter_scripts.py",
+        include_str!("../../../fabric-scripts/counter_scripts.py"),
+    ),
+    (
+        "rolling_restart.py",
+        include_str!("../../../fabric-scripts/rolling_restart.py"),
+    ),
 ];
 
 /// The settings of a DistributedScript.
@@ -75,7 +81,10 @@ impl Settings for DistributedScript {
         }
         let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if action.task.starts_with('-') || !action.task.chars().all(named) {
-            fields.fault("task", "must be the name of a task: letters, digits, dots, dashes and underscores");
+            fields.fault(
+                "task",
+                "must be the name of a task: letters, digits, dots, dashes and underscores",
+            );
         }
         action
     }
@@ -95,19 +104,23 @@ impl Action for DistributedScript {
     }
 
     fn html(&self) -> Result<String> {
-        self.render()
-            .map_err(|cause| Error::internal("the settings of a DistributedScript as a page", cause))
+        self.render().map_err(|cause| {
+            Error::internal("the settings of a DistributedScript as a page", cause)
+        })
     }
 
     fn prepare(&self, scope: &Scope) -> Result<Box<dyn Effect>> {
         let hosts = scope.hosts()?.iter().cloned();
         let tasks = hosts.map(|host| {
             let args = self.args.iter().enumerate();
-            let args = args.map(|(index, arg)| scope.fill_for(&format!("args[{index}]"), arg, &host));
+            let args =
+                args.map(|(index, arg)| scope.fill_for(&format!("args[{index}]"), arg, &host));
             Ok((args.collect::<Result<_>>()?, host))
         });
         Ok(Box::new(Tasks {
-            tasks: tasks.map(|task| task.map(|(args, host)| Task { host, args })).collect::<Result<_>>()?,
+            tasks: tasks
+                .map(|task| task.map(|(args, host)| Task { host, args }))
+                .collect::<Result<_>>()?,
             action: self.clone(),
         }))
     }
@@ -139,13 +152,17 @@ impl Effect for Tasks {
 impl Tasks {
     async fn run(&self, attempt: &Attempt) -> Result<Vec<Entry>> {
         let fab = Fab::find(&attempt.tools.tooling, &self.action.fabfile).await?;
-        let logins = self.tasks.iter().map(|task| attempt.tools.hosts.login(&task.host, attempt.deadline));
+        let logins = self
+            .tasks
+            .iter()
+            .map(|task| attempt.tools.hosts.login(&task.host, attempt.deadline));
         let logins = tokio::select! {
             logins = join_all(logins) => logins,
             () = attempt.cancelled() => return Err(Error::Conflict("not begun: the run was cancelled".into())),
         };
         let known = self.tasks.iter().zip(&logins);
-        let known = known.filter_map(|(task, login)| Some((task.host.name.as_str(), login.as_ref().ok()?)));
+        let known =
+            known.filter_map(|(task, login)| Some((task.host.name.as_str(), login.as_ref().ok()?)));
         // Dropped, and so removed, when this ends, however it ends.
         let site = fab.site(known)?;
         let failed = AtomicBool::new(false);
@@ -154,13 +171,22 @@ impl Tasks {
             let (site, failed) = (&site, &failed);
             async move {
                 let result = match login {
-                    _ if failed.load(Ordering::Relaxed) && !self.action.keep_going => Err(Error::Conflict(
-                        "not begun: the task failed on another node before".into(),
-                    )),
+                    _ if failed.load(Ordering::Relaxed) && !self.action.keep_going => Err(
+                        Error::Conflict("not begun: the task failed on another node before".into()),
+                    ),
                     _ if *attempt.cancelled.borrow() => {
                         Err(Error::Conflict("not begun: the run was cancelled".into()))
                     }
-                    Ok(_) => site.run(&task.host.name, &self.action.task, &task.args, max_output, attempt).await,
+                    Ok(_) => {
+                        site.run(
+                            &task.host.name,
+                            &self.action.task,
+                            &task.args,
+                            max_output,
+                            attempt,
+                        )
+                        .await
+                    }
                     Err(cause) => Err(cause),
                 };
                 let entry = on_hosts::entry(&task.host, WHAT, result);
@@ -169,6 +195,9 @@ impl Tasks {
             }
         });
         let at_once = usize::try_from(self.action.at_once).unwrap_or(1);
-        Ok(stream::iter(work.collect::<Vec<_>>()).buffered(at_once).collect().await)
+        Ok(stream::iter(work.collect::<Vec<_>>())
+            .buffered(at_once)
+            .collect()
+            .await)
     }
 }

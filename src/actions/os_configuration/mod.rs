@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::files::{self, Place, Shipped};
 use super::{
-    Action, Attempt, Effect, Entry, Facts, Fields, Host, HostRequest, Outcome, Recovery,
-    Report, Scope, Settings, on_hosts,
+    Action, Attempt, Effect, Entry, Facts, Fields, Host, HostRequest, Outcome, Recovery, Report,
+    Scope, Settings, on_hosts,
 };
 use crate::clients::ssh::quote;
 use crate::error::{Error, Result};
@@ -123,7 +123,10 @@ impl Configuration {
 
     async fn apply(&self, attempt: &Attempt, manifest: &[u8]) -> Outcome {
         let max_output = Report::share(self.hosts.len()) / 2;
-        let work = self.hosts.iter().map(|host| self.one(host, attempt, manifest, max_output));
+        let work = self
+            .hosts
+            .iter()
+            .map(|host| self.one(host, attempt, manifest, max_output));
         let results: Vec<(Entry, Applied)> = stream::iter(work.collect::<Vec<_>>())
             .buffered(AT_ONCE)
             .collect()
@@ -131,12 +134,22 @@ impl Configuration {
         let (entries, applied): (Vec<_>, Vec<_>) = results.into_iter().unzip();
         let mut outcome = on_hosts::outcome(entries, WHAT);
         let sum = |count: fn(&Applied) -> u64| applied.iter().map(count).sum::<u64>();
-        outcome.outputs.insert("changed".into(), sum(|one| one.changed).into());
-        outcome.outputs.insert("failed_resources".into(), sum(|one| one.failed).into());
+        outcome
+            .outputs
+            .insert("changed".into(), sum(|one| one.changed).into());
+        outcome
+            .outputs
+            .insert("failed_resources".into(), sum(|one| one.failed).into());
         outcome
     }
 
-    async fn one(&self, host: &Host, attempt: &Attempt, manifest: &[u8], max_output: usize) -> (Entry, Applied) {
+    async fn one(
+        &self,
+        host: &Host,
+        attempt: &Attempt,
+        manifest: &[u8],
+        max_output: usize,
+    ) -> (Entry, Applied) {
         let request = HostRequest {
             script: self.script(attempt),
             stdin: manifest.to_vec(),
@@ -156,8 +169,16 @@ impl Configuration {
 
     /// What the login user runs: `timeout` ends puppet on the node even when the connection is lost, and puppet ends when this shell is gone.
     fn script(&self, attempt: &Attempt) -> String {
-        let limit = attempt.deadline.saturating_duration_since(Instant::now()).as_secs().max(1);
-        let install = if self.action.install_puppet { "yes" } else { "no" };
+        let limit = attempt
+            .deadline
+            .saturating_duration_since(Instant::now())
+            .as_secs()
+            .max(1);
+        let install = if self.action.install_puppet {
+            "yes"
+        } else {
+            "no"
+        };
         format!(
             "as_root=; [ \"$(id -u)\" = 0 ] || as_root='sudo -n'\n\
              $as_root timeout -k 3 {limit} /bin/sh -c {} headroom $$ {install} {limit}\n\

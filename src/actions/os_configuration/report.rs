@@ -37,8 +37,15 @@ struct Resources {
 pub(super) fn read(entry: &mut Entry) -> Applied {
     let (said, yaml) = split(&entry.stderr);
     // A run that did not come to its end leaves no summary.
-    let summary: Summary = yaml.and_then(|yaml| serde_saphyr::from_str(yaml).ok()).unwrap_or_default();
-    let Resources { changed, failed, failed_to_restart, skipped } = summary.resources;
+    let summary: Summary = yaml
+        .and_then(|yaml| serde_saphyr::from_str(yaml).ok())
+        .unwrap_or_default();
+    let Resources {
+        changed,
+        failed,
+        failed_to_restart,
+        skipped,
+    } = summary.resources;
     let applied = Applied {
         changed,
         failed: failed + failed_to_restart,
@@ -46,7 +53,10 @@ pub(super) fn read(entry: &mut Entry) -> Applied {
     let said = said.to_owned();
     let yaml_there = yaml.is_some();
     if yaml_there {
-        entry.stderr = format!("{said}{changed} resources changed, {} failed, {skipped} skipped", applied.failed);
+        entry.stderr = format!(
+            "{said}{changed} resources changed, {} failed, {skipped} skipped",
+            applied.failed
+        );
     }
     let Some(status) = entry.status else {
         return applied;
@@ -61,7 +71,11 @@ pub(super) fn read(entry: &mut Entry) -> Applied {
 
 /// What was said on standard error, and the summary that follows it.
 fn split(stderr: &str) -> (&str, Option<&str>) {
-    let begin = if stderr.starts_with("---\n") { Some(0) } else { stderr.find("\n---\n").map(|at| at + 1) };
+    let begin = if stderr.starts_with("---\n") {
+        Some(0)
+    } else {
+        stderr.find("\n---\n").map(|at| at + 1)
+    };
     match begin {
         Some(at) => {
             let (said, yaml) = stderr.split_at(at);
@@ -72,16 +86,28 @@ fn split(stderr: &str) -> (&str, Option<&str>) {
 }
 
 fn fault(status: i32, said: &str, log: &str, applied: &Applied) -> String {
-    let own = said.lines().rev().find_map(|line| line.strip_prefix("headroom: "));
+    let own = said
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("headroom: "));
     let sudo = said.lines().rev().find(|line| line.starts_with("sudo: "));
     match (status, own, sudo) {
         (_, Some(own), _) => own.to_owned(),
-        (1, None, Some(sudo)) => format!("root is needed, and sudo refuses: {sudo}; let the user of the ssh profile run sudo without a password"),
+        (1, None, Some(sudo)) => format!(
+            "root is needed, and sudo refuses: {sudo}; let the user of the ssh profile run sudo without a password"
+        ),
         (4 | 6, ..) => format!("{} resources failed{}", applied.failed, named(&failed(log))),
         (124 | 137 | 143, ..) => "was stopped on the node at the time limit".into(),
-        (127, ..) => format!("the node lacks a program that is needed (timeout or sudo): {}", said.trim()),
+        (127, ..) => format!(
+            "the node lacks a program that is needed (timeout or sudo): {}",
+            said.trim()
+        ),
         _ => {
-            let last = log.lines().rev().find_map(|line| line.strip_prefix("Error: ")).unwrap_or(said.trim());
+            let last = log
+                .lines()
+                .rev()
+                .find_map(|line| line.strip_prefix("Error: "))
+                .unwrap_or(said.trim());
             format!("puppet ended with status {status}: {last}")
         }
     }
@@ -100,7 +126,9 @@ fn named(resources: &[&str]) -> String {
 fn failed(log: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for line in log.lines() {
-        let resource = line.strip_prefix("Error: /Stage[").and_then(|_| resource(line));
+        let resource = line
+            .strip_prefix("Error: /Stage[")
+            .and_then(|_| resource(line));
         found.extend(resource.filter(|name| !found.contains(name)));
     }
     found
@@ -157,8 +185,17 @@ mod tests {
         for status in [0, 2] {
             let (entry, applied) = entry(status, "", &format!("a warning\n{SUMMARY}"));
             assert!(entry.succeeded && entry.error.is_none(), "{status}");
-            assert_eq!(applied, Applied { changed: 1, failed: 2 });
-            assert_eq!(entry.stderr, "a warning\n1 resources changed, 2 failed, 3 skipped");
+            assert_eq!(
+                applied,
+                Applied {
+                    changed: 1,
+                    failed: 2
+                }
+            );
+            assert_eq!(
+                entry.stderr,
+                "a warning\n1 resources changed, 2 failed, 3 skipped"
+            );
         }
     }
 
@@ -177,13 +214,38 @@ mod tests {
     #[test]
     fn every_other_end_is_said_in_words() {
         let cases = [
-            (72, "", "headroom: puppet is missing, and the action says install_puppet: false\n", "puppet is missing, and the action says install_puppet: false"),
-            (1, "", "sudo: a password is required\n", "root is needed, and sudo refuses: sudo: a password is required; let the user of the ssh profile run sudo without a password"),
-            (1, "Error: Could not parse for environment production: Syntax error at '}' (line: 1)\n", "", "puppet ended with status 1: Could not parse for environment production: Syntax error at '}' (line: 1)"),
+            (
+                72,
+                "",
+                "headroom: puppet is missing, and the action says install_puppet: false\n",
+                "puppet is missing, and the action says install_puppet: false",
+            ),
+            (
+                1,
+                "",
+                "sudo: a password is required\n",
+                "root is needed, and sudo refuses: sudo: a password is required; let the user of the ssh profile run sudo without a password",
+            ),
+            (
+                1,
+                "Error: Could not parse for environment production: Syntax error at '}' (line: 1)\n",
+                "",
+                "puppet ended with status 1: Could not parse for environment production: Syntax error at '}' (line: 1)",
+            ),
             (124, "", "", "was stopped on the node at the time limit"),
-            (127, "", "sh: timeout: not found\n", "the node lacks a program that is needed (timeout or sudo): sh: timeout: not found"),
+            (
+                127,
+                "",
+                "sh: timeout: not found\n",
+                "the node lacks a program that is needed (timeout or sudo): sh: timeout: not found",
+            ),
             (6, "", "", "0 resources failed"),
-            (2, "", "sh: syntax error", "puppet ended with status 2: sh: syntax error"),
+            (
+                2,
+                "",
+                "sh: syntax error",
+                "puppet ended with status 2: sh: syntax error",
+            ),
             (0, "", "", "puppet ended with status 0: "),
         ];
         for (status, stdout, stderr, said) in cases {

@@ -9,12 +9,14 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use headroom::actions::deploy_ec2_node::DeployEc2Node;
 use headroom::actions::distributed_script::DistributedScript;
+use headroom::actions::docker_scale::DockerScale;
 use headroom::actions::email::Email;
 use headroom::actions::local_script::LocalScript;
 use headroom::actions::os_configuration::OSConfiguration;
 use headroom::actions::plan::plan_trigger;
 use headroom::actions::register_ec2_node::RegisterEc2Node;
 use headroom::actions::remove_ec2_node::RemoveEc2Node;
+use headroom::actions::zabbix_backup::ZabbixBackup;
 use headroom::actions::{
     Action, Attempt, Cloud, Effect, Facts, Fields, Found, Host, HostRequest, Hosts, Kind, Nodes,
     Outcome, Outputs, Pace, Recovery, Report, Scope, Settings, Tools,
@@ -53,6 +55,8 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<DeployEc2Node>("DeployEc2Node"),
     Kind::of::<RegisterEc2Node>("RegisterEc2Node"),
     Kind::of::<RemoveEc2Node>("RemoveEc2Node"),
+    Kind::of::<DockerScale>("DockerScale"),
+    Kind::of::<ZabbixBackup>("ZabbixBackup"),
     Kind::of::<Probe>("Probe"),
 ];
 

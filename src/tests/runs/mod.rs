@@ -3,6 +3,7 @@
 mod control;
 pub mod crash;
 mod disk;
+mod docker;
 mod engine;
 mod fabric;
 pub mod lab;
@@ -10,3 +11,4 @@ mod mail;
 mod puppet;
 mod scripts;
 mod ssh;
+mod zabbix;

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod cloud;
 pub mod disk;
+pub mod docker;
 pub mod faults;
 pub mod http;
 pub mod jvm;
@@ -15,3 +16,4 @@ pub mod source;
 pub mod sshd;
 pub mod tools;
 pub mod wait;
+pub mod zabbix;

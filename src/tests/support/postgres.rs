@@ -57,6 +57,11 @@ impl Postgres {
         postgres
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The URL of its one database.
     pub fn url(&self) -> String {
         format!("postgres://headroom@127.0.0.1:{}/postgres", self.port)

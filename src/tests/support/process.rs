@@ -88,6 +88,13 @@ impl Headroom {
         self.command(arguments).output().unwrap()
     }
 
+    /// Starts a command; the caller waits for its end.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
     /// Runs a command that must succeed, and gives what it printed.
     pub fn say(&self, arguments: &[&str]) -> String {
         let output = self.call(arguments);
