@@ -72,27 +72,12 @@ impl App {
     /// # Errors
     /// Something cannot be opened; the message says what and why.
     pub async fn open(config: Config) -> Result<Self> {
-        // What lies there is not for other users of the machine.
-        let made = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&config.data);
-        made.map_err(|cause| {
-            let place = config.data.display();
-            Error::invalid("HEADROOM_DATA", format!("{place} cannot be made: {cause}"))
-        })?;
+        prepare_data(&config)?;
         let url = config.database.url.clone();
         let db = tokio::task::spawn_blocking(move || Db::open(url.expose_secret()))
             .await
             .map_err(|cause| Error::internal("could not open the database", cause))??;
         let vault = Vault::open(&config.auth.master_key_file)?;
-        let left = private::sweep(&config.tooling.private)?;
-        if left > 0 {
-            tracing::warn!(
-                folders = left,
-                "removed private files that a killed process had left"
-            );
-        }
         let allow_local = config.sampling.allow_local;
         let idle_limit = 3 * config.sampling.tick + ssh::Options::default().idle_limit;
         let jmx = Jmx::new(jmx::Options {
@@ -209,6 +194,27 @@ impl App {
             tokio::join!(self.db.ping(), self.store.ping(), self.queue.ping());
         vec![("database", database), ("store", store), ("queue", queue)]
     }
+}
+
+/// Makes the data folder, and clears it of what a killed process left that was secret.
+fn prepare_data(config: &Config) -> Result<()> {
+    // What lies there is not for other users of the machine.
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data);
+    made.map_err(|cause| {
+        let place = config.data.display();
+        Error::invalid("HEADROOM_DATA", format!("{place} cannot be made: {cause}"))
+    })?;
+    let left = private::sweep(&config.tooling.private)?;
+    if left > 0 {
+        tracing::warn!(
+            folders = left,
+            "removed private files that a killed process had left"
+        );
+    }
+    Ok(())
 }
 
 fn open_store(config: &Config) -> Result<Store> {
