@@ -122,11 +122,6 @@ impl<'a> Fields<'a> {
         self.peek(key).then(|| self.required_text(key))
     }
 
-    /// One text or a list of texts that may be left out.
-    pub fn optional_texts(&mut self, key: &'static str) -> Vec<String> {
-        self.optional_templates(key, Names::Run)
-    }
-
     /// Whether the key is there, right or wrong.
     pub fn has(&mut self, key: &'static str) -> bool {
         self.peek(key)

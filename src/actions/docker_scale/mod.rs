@@ -82,7 +82,7 @@ impl Settings for DockerScale {
         let action = Self {
             driver: driver.unwrap_or("compose"),
             project: fields.optional_text("project"),
-            file: fields.optional_texts("file"),
+            file: fields.optional_templates("file", Names::Run),
             change: change(fields),
             bounds: bounds(fields),
             host: fields.optional_text("host"),
