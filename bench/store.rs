@@ -23,6 +23,9 @@ const RATE_TARGET: f64 = 50_000.0;
 /// How much room a sample may take in Redis after a day.
 const BYTES_TARGET: f64 = 16.0;
 
+/// How long a start may take that finds a day of data.
+const START_TARGET: Duration = Duration::from_secs(2);
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 #[tokio::main]
@@ -39,6 +42,8 @@ async fn main() -> Outcome<()> {
     let rate = measure("embedded", &store, series, ticks).await?;
     let bytes = size(&path) + size(&folder.path().join("samples.db-wal"));
     report_size("embedded", bytes, series * ticks);
+    drop(store);
+    let store = start_up(&path, series).await?;
     prune("embedded", &store, ticks).await?;
     verdict("embedded samples/s, at least 50000", rate >= RATE_TARGET);
 
@@ -105,6 +110,18 @@ async fn measure(name: &str, store: &Store, series: i64, ticks: i64) -> Outcome<
     );
 
     Ok(rate)
+}
+
+/// Opens the file again and asks what the first tick and the first page ask.
+async fn start_up(path: &Path, series: i64) -> Outcome<Store> {
+    let begin = Instant::now();
+    let store = Store::embedded(path)?;
+    let keys: Vec<SeriesKey> = (0..series).map(key).collect();
+    let known = store.states(&keys).await?.iter().flatten().count();
+    let took = begin.elapsed();
+    println!("embedded  start-up     {known:>10} series in {took:.0?}");
+    verdict("embedded start-up, at most 2 s", took <= START_TARGET);
+    Ok(store)
 }
 
 async fn prune(name: &str, store: &Store, ticks: i64) -> Outcome<()> {

@@ -10,9 +10,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio::time::Instant;
 
+use super::alive::Alive;
 use super::evaluate::Evaluator;
 use super::keep::{Keeper, Tally};
 use super::losses::{Losses, News};
@@ -20,11 +21,14 @@ use super::plans::{Plans, Round};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::models::collection;
+use crate::triggers::evaluate::Breaches;
 
 /// Share of the tick that reading may take; what is not read by then is late, and the rest is left to deciding.
 const READING_SHARE: f64 = 0.9;
 /// Ticks after which readings are too old to be kept: this process stood still, and another may have taken its share over meanwhile.
 const TOO_OLD_TICKS: u32 = 2;
+/// Where the collecting processes of a data folder keep their locked files.
+const ALIVE_FOLDER: &str = "collectors";
 /// Nodes whose readings may wait to be kept.
 const WAITING_NODES: usize = 1_024;
 
@@ -36,11 +40,18 @@ pub(super) struct Collector {
     /// None where another process decides.
     evaluator: Option<Evaluator>,
     losses: Arc<Mutex<Losses>>,
+    breaches: Arc<AsyncMutex<Breaches>>,
+    alive: Option<Alive>,
 }
 
 impl Collector {
     /// A collector that hands over to deciding: here, or in a process that plays that role.
     pub fn new(app: App, evaluator: Option<Evaluator>) -> Self {
+        let alive = Alive::sign(&app.config.data.join(ALIVE_FOLDER), &app.worker)
+            .inspect_err(|cause| {
+                tracing::warn!(%cause, "could not lock a file in the data folder; after a crash, the others take over in two ticks");
+            })
+            .ok();
         let plans = Plans::new(
             app.db.clone(),
             app.vault.clone(),
@@ -52,6 +63,8 @@ impl Collector {
             plans,
             evaluator,
             losses: Arc::default(),
+            breaches: Arc::default(),
+            alive,
         }
     }
 
@@ -63,7 +76,11 @@ impl Collector {
         };
         self.app.metrics.tick();
         let processes = members.len();
-        let round = self.plans.round(tick_ms, members).await?;
+        let round = self.plans.round(tick_ms, members.clone()).await?;
+        let period_ms = self.app.config.sampling.tick_secs() * 1_000;
+        let mut breaches = self.breaches.lock().await;
+        breaches.begin(tick_ms, period_ms, members, round.revision);
+        drop(breaches);
         let nodes = round.targets.len();
         let (kept, news) = watch::channel(());
         let handing_over = tokio::spawn(self.clone().hand_over(tick_ms, news));
@@ -88,12 +105,22 @@ impl Collector {
     }
 
     async fn begin(&self, tick_ms: i64) -> Result<Option<Vec<String>>> {
-        let worker = self.app.worker.clone();
+        let (worker, alive) = (self.app.worker.clone(), self.alive.clone());
         let period_ms = self.app.config.sampling.tick_secs() * 1_000;
-        self.app
-            .db
-            .write(move |conn| collection::begin(conn, &worker, tick_ms, period_ms))
-            .await
+        let begin = move |conn: &mut _| {
+            let dead = alive.as_ref().map(Alive::dead).transpose();
+            let dead = dead.unwrap_or_else(noted).unwrap_or_default();
+            for name in &dead {
+                collection::leave(conn, name)?;
+            }
+            let members = collection::begin(conn, &worker, tick_ms, period_ms)?;
+            Ok((members, dead))
+        };
+        let (members, dead) = self.app.db.write(begin).await?;
+        if let Some(Err(cause)) = self.alive.as_ref().map(|alive| alive.bury(&dead)) {
+            noted::<()>(cause);
+        }
+        Ok(members)
     }
 
     /// Both at once; ends when everything is read, or its time is over, and kept.
@@ -117,6 +144,7 @@ impl Collector {
             store: &self.app.store,
             metrics: &self.app.metrics,
             rules: &round.rules,
+            breaches: &self.breaches,
             too_old_at: began + TOO_OLD_TICKS * tick,
         };
         let tally = keeper.keep(receiver, || kept.send_replace(())).await;
@@ -162,10 +190,19 @@ impl Collector {
 
     /// Signs off, so that the next tick is shared among the others at once.
     pub async fn leave(self) {
+        if let Some(Err(cause)) = self.alive.as_ref().map(Alive::leave) {
+            noted::<()>(cause);
+        }
         let worker = self.app.worker.clone();
         let leave = move |conn: &mut _| collection::leave(conn, &worker);
         if let Err(cause) = self.app.db.write(leave).await {
             tracing::warn!(%cause, "could not sign off; the others take over after two ticks");
         }
     }
+}
+
+/// A lock that cannot be looked at is no reason not to collect: the others are then believed for two ticks, as between machines.
+fn noted<T>(cause: std::io::Error) -> Option<T> {
+    tracing::warn!(%cause, "the locked files of the collecting processes cannot be used");
+    None
 }

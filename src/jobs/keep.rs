@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, timeout_at};
 
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::models::NodeId;
 use crate::samples::Store;
-use crate::triggers::evaluate::{Rules, observe};
+use crate::triggers::evaluate::{Breaches, Rules};
 
 /// A batch is closed when the others of its tick have been quiet for so long …
 const QUIET: Duration = Duration::from_millis(100);
@@ -58,6 +59,7 @@ pub(super) struct Keeper<'a> {
     pub store: &'a Store,
     pub metrics: &'a Metrics,
     pub rules: &'a Rules,
+    pub breaches: &'a AsyncMutex<Breaches>,
     /// What comes from then on is dropped.
     pub too_old_at: Instant,
 }
@@ -91,7 +93,8 @@ impl Keeper<'_> {
                 "this process stood still for longer than a tick".into(),
             ));
         }
-        observe(self.rules, self.store, batch).await
+        let mut breaches = self.breaches.lock().await;
+        breaches.observe(self.rules, self.store, batch).await
     }
 }
 
@@ -190,6 +193,7 @@ mod tests {
                     store: &store,
                     metrics: &metrics,
                     rules: &rules,
+                    breaches: &AsyncMutex::default(),
                     too_old_at: Instant::now() + Duration::from_secs(600),
                 };
                 keeper.keep(receiver, kept).await
@@ -239,6 +243,7 @@ mod tests {
             store: &store,
             metrics: &Metrics::new(),
             rules: &rules(),
+            breaches: &AsyncMutex::default(),
             too_old_at: Instant::now(),
         };
         let tally = keeper.keep(receiver, || panic!("something was kept")).await;

@@ -1,5 +1,6 @@
 //! WHEN: periods, the queue and the workers that it wakes. Glue around apalis; the rows in the database decide.
 
+mod alive;
 mod collect;
 mod evaluate;
 mod heartbeat;

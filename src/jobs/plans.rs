@@ -26,6 +26,8 @@ pub(super) struct Round {
     pub targets: Arc<[Arc<Target>]>,
     /// How the breaches of what is read move.
     pub rules: Arc<Rules>,
+    /// Of the fleet that it was worked out from.
+    pub revision: i64,
 }
 
 /// Keeps plan, rules and shares; cheap to clone.
@@ -85,6 +87,7 @@ impl Plans {
                 Ok(Round {
                     targets: kept.share(tick_ms, members, &plans.worker),
                     rules: Arc::clone(&kept.rules),
+                    revision: kept.revision,
                 })
             })
             .await

@@ -120,6 +120,41 @@ fn a_share_is_taken_over_within_three_ticks_and_nothing_is_read_twice() {
     pair.lab.headroom.stop();
 }
 
+#[test]
+fn a_process_that_crashed_and_was_started_again_does_not_wait_for_its_former_self() {
+    let mut lab = Lab::new(2, &[]);
+    lab.headroom.apply(&lab.fleet(json!([]), json!([])));
+    lab.headroom.serve();
+    let url = format!(
+        "sqlite://{}",
+        lab.headroom.file("data/headroom.db").display()
+    );
+    let db = Db::connect_only(&url).unwrap();
+    let newest = || {
+        let newest: Option<(i64, String)> = collections::table
+            .order(collections::tick_ms.desc())
+            .first(&mut *db.connection().unwrap())
+            .optional()
+            .unwrap();
+        newest.map(|(tick_ms, _)| tick_ms).unwrap_or_default()
+    };
+    wait::until("a tick", LIMIT, || (newest() > 0).then_some(()));
+    lab.headroom.kill();
+    let killed_ms = newest();
+    lab.headroom.serve();
+    wait::until("a tick of the new process", LIMIT, || {
+        (newest() > killed_ms).then_some(())
+    });
+    let lists: Vec<(i64, String)> = collections::table
+        .filter(collections::tick_ms.gt(killed_ms))
+        .load(&mut *db.connection().unwrap())
+        .unwrap();
+    for (_, members) in lists {
+        assert_eq!(members.matches(',').count(), 0, "{members}");
+    }
+    lab.headroom.stop();
+}
+
 impl Pair {
     fn start() -> Self {
         let folder = TempDir::with_prefix("headroom-share-").unwrap();

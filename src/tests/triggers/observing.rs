@@ -3,8 +3,9 @@
 use headroom::collectors::Reading;
 use headroom::models::counter::Counter;
 use headroom::samples::{Breach, SeriesState};
+use headroom::triggers::evaluate::{Breaches, Rules};
 
-use super::site::{Site, WEB, at};
+use super::site::{MINUTE, Site, WEB, at};
 
 async fn state(site: &Site, reading: &Reading) -> SeriesState {
     let mut states = site.store.states(&[reading.key]).await.unwrap();
@@ -75,4 +76,33 @@ async fn a_reading_of_a_counter_that_is_gone_is_dropped() {
     });
     site.observe(&readings).await;
     assert_eq!(site.store.states(&[readings[1].key]).await.unwrap(), [None]);
+}
+
+#[tokio::test]
+async fn breaches_are_read_back_only_when_somebody_else_may_have_written_them() {
+    let site = Site::sqlite(WEB);
+    let rules = site.conn(|conn| Rules::load(conn, MINUTE));
+    let mut breaches = Breaches::default();
+    let mut observe = async |minute: i64, members: &[&str], revision| {
+        let members = members.iter().map(ToString::to_string).collect();
+        breaches.begin(at(minute), MINUTE, members, revision);
+        let readings = site.readings(minute, "load1", "0X");
+        // What the process does not remember is gone.
+        let keys: Vec<_> = readings.iter().map(|reading| reading.key).collect();
+        site.store.forget(&keys).await.unwrap();
+        let breaching = breaches.observe(&rules, &site.store, &readings).await;
+        assert_eq!(breaching.unwrap(), 1);
+        state(&site, &readings[1]).await.breach.unwrap().count
+    };
+    assert_eq!(observe(0, &["a"], 1).await, 1);
+    assert_eq!(observe(1, &["a"], 1).await, 2);
+    assert_eq!(observe(2, &["a"], 1).await, 3);
+    assert_eq!(
+        observe(3, &["a", "b"], 1).await,
+        1,
+        "another shared the tick"
+    );
+    assert_eq!(observe(4, &["a", "b"], 1).await, 2);
+    assert_eq!(observe(6, &["a", "b"], 1).await, 1, "a tick was missed");
+    assert_eq!(observe(7, &["a", "b"], 2).await, 1, "the fleet changed");
 }

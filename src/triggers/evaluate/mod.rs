@@ -28,7 +28,7 @@ mod testing;
 mod view;
 
 pub use backtest::Backtest;
-pub use observe::observe;
+pub use observe::{Breaches, observe};
 pub use rules::Rules;
 
 use self::ledger::{Tick, Verdict};
