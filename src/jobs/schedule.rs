@@ -69,6 +69,7 @@ pub const INSPECT: Periodic = Periodic {
     what: "looks for EC2 instances without a node and nodes without an instance",
     every_secs: Some(300),
     role: Some(Role::Run),
+    is_shared: false,
 };
 /// Drops what is older than its retention.
 pub const PRUNE: Periodic = Periodic {
