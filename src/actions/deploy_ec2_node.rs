@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::ec2::rows::{self, Found as Known, Launching, NewLaunch};
 use super::ec2::wait::{self, Seen, Wait};
-use super::ec2::{LAST_LIMIT, Progress, RUN_TAG, SITE_TAG, STEP_TAG, TOKEN_TAG, output};
+use super::ec2::{LAST_LIMIT, Progress, PROFILE_TAG, RUN_TAG, SITE_TAG, STEP_TAG, TOKEN_TAG, output};
 use super::{
     Action, Attempt, Effect, Facts, Fields, Found, Outcome, Outputs, Recovery, Scope, Settings,
     Site,
@@ -248,6 +248,7 @@ impl Deploy {
         [
             ("Name", launching.node.name.as_str()),
             ("Cluster", &self.cluster),
+            (PROFILE_TAG, &self.settings.ec2_profile),
             (RUN_TAG, &self.run),
             (STEP_TAG, &self.step),
             (TOKEN_TAG, token),

@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::ec2::reap::Reap;
 use super::ec2::leaving::{self, Leaving, Removal};
 use super::ec2::wait::{self, Wait};
 use super::ec2::{LAST_LIMIT, Progress, rows};
@@ -53,6 +54,8 @@ impl fmt::Display for Select {
 pub struct RemoveEc2Node {
     /// Which node, where the step is on a cluster.
     pub select: Select,
+    /// One very instance that no node in service stands for, and the profile through which it is reached.
+    pub orphan: Option<(String, String)>,
 }
 
 impl Settings for RemoveEc2Node {
@@ -61,7 +64,12 @@ impl Settings for RemoveEc2Node {
         capacity_change: -1,
         ..Facts::plain(
             "Drains one node that Headroom launched, terminates its instance and takes it away.",
-            &[StepTarget::Cluster, StepTarget::LastNode, StepTarget::Node],
+            &[
+                StepTarget::Cluster,
+                StepTarget::LastNode,
+                StepTarget::Node,
+                StepTarget::None,
+            ],
         )
     };
 
@@ -78,7 +86,14 @@ impl Settings for RemoveEc2Node {
                 }
             },
         };
-        Self { select }
+        let orphan = (fields.optional_text("instance_id"), fields.optional_text("ec2_profile"));
+        if orphan.0.is_some() != orphan.1.is_some() {
+            fields.fault("instance_id", "belongs together with ec2_profile, through which it is reached");
+        }
+        Self {
+            select,
+            orphan: orphan.0.zip(orphan.1),
+        }
     }
 }
 
@@ -88,7 +103,10 @@ impl Action for RemoveEc2Node {
     }
 
     fn summary(&self) -> String {
-        self.select.to_string()
+        match &self.orphan {
+            Some((instance, _)) => instance.clone(),
+            None => self.select.to_string(),
+        }
     }
 
     fn html(&self) -> Result<String> {
@@ -97,6 +115,12 @@ impl Action for RemoveEc2Node {
     }
 
     fn prepare(&self, scope: &Scope) -> Result<Box<dyn Effect>> {
+        if let Some((instance_id, ec2_profile)) = self.orphan.clone() {
+            return Ok(Box::new(Reap { instance_id, ec2_profile }));
+        }
+        if scope.target == Some(StepTarget::None) {
+            return Err(Error::Conflict("on nothing, only an instance that the action names can be removed; choose a cluster or a node".into()));
+        }
         let named = match scope.target {
             Some(StepTarget::Cluster) | None => None,
             // A node that is gone meanwhile leaves nothing to choose; the look-up says what became of it.

@@ -1,6 +1,7 @@
 //! Settings: one struct per concern, from `headroom.toml` and the environment, every fault at once.
 
 mod auth;
+mod cloud;
 mod database;
 mod duration;
 mod http;
@@ -13,6 +14,7 @@ mod tooling;
 use std::path::{Path, PathBuf};
 
 pub use auth::Auth;
+pub use cloud::Cloud;
 pub use database::{Database, Keeping};
 pub use duration::{format_secs, parse_duration};
 pub use http::{Http, Tls};
@@ -41,6 +43,8 @@ pub struct Config {
     pub auth: Auth,
     /// The tick and what depends on it.
     pub sampling: Sampling,
+    /// What Headroom may do in the cloud by itself.
+    pub cloud: Cloud,
     /// Logging.
     pub log: Log,
     /// What actions work with.
@@ -69,6 +73,7 @@ impl Config {
             mail: Mail::from_source(&mut source),
             auth: Auth::from_source(&mut source, &data),
             sampling: Sampling::from_source(&mut source, &http),
+            cloud: Cloud::from_source(&mut source),
             log: Log::from_source(&mut source),
             tooling: Tooling::from_source(&mut source, &data),
             http,

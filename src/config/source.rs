@@ -59,6 +59,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("insecure", "HEADROOM_INSECURE"),
     plain("allow_local", "HEADROOM_ALLOW_LOCAL"),
     plain("metrics_open", "HEADROOM_METRICS_OPEN"),
+    plain("reap_after", "HEADROOM_REAP_AFTER"),
     plain("fab", "HEADROOM_FAB"),
     plain("docker_compose", "HEADROOM_DOCKER_COMPOSE"),
     plain("zabbix_url", "HEADROOM_ZABBIX_URL"),

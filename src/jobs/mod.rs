@@ -4,6 +4,7 @@ mod alive;
 mod collect;
 mod evaluate;
 mod heartbeat;
+mod inspect;
 mod keep;
 mod losses;
 mod periodic;
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use collect::Collector;
 use evaluate::Evaluator;
-use schedule::{PRUNE, Role, SWEEP, TICK};
+use schedule::{INSPECT, PRUNE, Role, SWEEP, TICK};
 use supervise::Stop;
 
 /// Runs the workers of these roles until `stop` is given and what they have begun is done.
@@ -52,6 +53,12 @@ pub async fn work(app: App, roles: Vec<Role>, stop: Stop) {
     if roles.contains(&Role::Run) {
         let runner = run::Runner::new(&app, &stop);
         workers.spawn(run::serve_queue(app.clone(), runner.clone(), stop.clone()));
+        workers.spawn(periodic::every(
+            app.clone(),
+            INSPECT,
+            stop.clone(),
+            inspect::inspect,
+        ));
         let sweep = move |app, _tick| run::sweep(app, runner.clone());
         workers.spawn(periodic::every(app.clone(), SWEEP, stop.clone(), sweep));
     }

@@ -63,6 +63,14 @@ pub const SWEEP: Periodic = Periodic {
     role: Some(Role::Run),
     is_shared: false,
 };
+/// Holds the nodes against EC2's instances.
+pub const INSPECT: Periodic = Periodic {
+    name: "inspect",
+    what: "looks for EC2 instances without a node and nodes without an instance",
+    every_secs: Some(300),
+    role: Some(Role::Run),
+    is_shared: false,
+};
 /// Drops what is older than its retention.
 pub const PRUNE: Periodic = Periodic {
     name: "prune",
@@ -81,7 +89,7 @@ pub const HEARTBEAT: Periodic = Periodic {
 };
 
 /// Every periodic task, for the tasks page.
-pub const ALL: [Periodic; 4] = [TICK, SWEEP, PRUNE, HEARTBEAT];
+pub const ALL: [Periodic; 5] = [TICK, SWEEP, INSPECT, PRUNE, HEARTBEAT];
 
 /// A process not heard of for so long is shown as dead.
 pub const WORKER_DEAD_AFTER_MS: i64 = 20_000;

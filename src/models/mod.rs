@@ -11,6 +11,7 @@ pub mod collection;
 pub mod counter;
 pub mod decision;
 pub mod ec2_profile;
+pub mod finding;
 pub mod former_node;
 pub mod hold;
 pub mod host_key;

@@ -4,8 +4,8 @@ use diesel::prelude::*;
 
 use crate::db::Connection;
 use crate::error::{Error, Result};
-use crate::models::{RunId, StepRunId, StepState, StepTarget};
-use crate::schema::step_runs;
+use crate::models::{ClusterId, RunId, StepRunId, StepState, StepTarget};
+use crate::schema::{runs, step_runs};
 
 /// One step of a run: the journal.
 #[derive(Debug, Clone, PartialEq, Queryable, Identifiable)]
@@ -102,6 +102,30 @@ impl StepRun {
         Ok(step_runs::table
             .filter(step_runs::run_id.eq_any(runs.to_vec()))
             .order((step_runs::run_id, step_runs::position))
+            .load(conn)?)
+    }
+}
+
+impl StepRun {
+    /// The last steps of some kinds that succeeded in a cluster, the latest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn succeeded_in_cluster(
+        conn: &mut Connection,
+        cluster: ClusterId,
+        kinds: &[&str],
+        limit: i64,
+    ) -> Result<Vec<Self>> {
+        let in_cluster = runs::table
+            .filter(runs::cluster_id.eq(cluster))
+            .select(runs::id);
+        Ok(step_runs::table
+            .filter(step_runs::run_id.eq_any(in_cluster))
+            .filter(step_runs::kind.eq_any(kinds.to_vec()))
+            .filter(step_runs::state.eq(StepState::Succeeded))
+            .order(step_runs::id.desc())
+            .limit(limit)
             .load(conn)?)
     }
 }

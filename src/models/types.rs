@@ -130,6 +130,8 @@ ids! {
     UserId,
     /// A secret's row.
     SecretId,
+    /// A disagreement between EC2 and the nodes.
+    FindingId,
 }
 
 words! {
@@ -149,6 +151,22 @@ words! {
         Rmi = "rmi",
         /// By a Jolokia agent, over HTTP.
         Jolokia = "jolokia",
+    }
+
+    /// Where EC2 and the nodes disagree.
+    FindingKind {
+        /// An instance without a node.
+        Orphan = "orphan",
+        /// A node without an instance.
+        Ghost = "ghost",
+        /// A node whose instance is off.
+        Stopped = "stopped",
+        /// A node whose instance is gone, and another carries its name.
+        Replaced = "replaced",
+        /// A node whose instance has another address.
+        Moved = "moved",
+        /// A launch or removal that nobody goes on with.
+        Unfinished = "unfinished",
     }
 
     /// How a host's key is trusted.

@@ -1,23 +1,33 @@
 //! What a person or a program may ask for, by page or by API alike: one place for the checks, the audit event and the wake-up.
 
-use chrono::Utc;
+use std::time::Duration;
 
+use chrono::Utc;
+use tokio::time::Instant;
+
+use crate::actions::ec2::address;
+use crate::actions::ec2::inspect::inspect;
+use crate::actions::ec2::settle::{self, Adopted, Settler};
 use crate::actions::plan::{self, Plan, RunTarget};
 use crate::app::App;
+use crate::clients::ec2::InstanceState;
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::fleet;
 use crate::models::action::Action;
 use crate::models::audit::{AuditEvent, NewAuditEvent};
+use crate::models::finding::Finding;
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
 use crate::models::trigger::Trigger;
-use crate::models::{Origin, RunId, StepRunId, to_ms};
+use crate::models::{FindingId, Origin, RunId, StepRunId, to_ms};
 use crate::runs::control::{self, Decision};
 use crate::web::auth::Caller;
 
 /// What stands as the reason of a run when nobody gave one.
 const NO_REASON: &str = "started by hand";
+/// What asking EC2 about one instance may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(20);
 /// The longest reason.
 const MAX_REASON: usize = 500;
 
@@ -119,6 +129,94 @@ pub async fn decide_step(
         },
     )
     .await
+}
+
+/// Holds the nodes against EC2's instances now; says what came of it.
+///
+/// # Errors
+/// The database fails, or an account cannot be asked.
+pub async fn look(app: &App) -> Result<String> {
+    let look = inspect(&app.db, &app.tools.cloud, to_ms(Utc::now())).await?;
+    if look.faults.is_empty() {
+        let (instances, findings) = (look.instances, look.findings);
+        return Ok(format!(
+            "{instances} instances were looked at; {findings} disagree with the nodes."
+        ));
+    }
+    Err(Error::Upstream {
+        what: look.faults.join("; "),
+        retryable: true,
+    })
+}
+
+/// Has a node stand for the instance of a finding, at the address that EC2 tells now; gives the node's name.
+///
+/// # Errors
+/// There is no such finding, nothing to adopt, EC2 cannot be asked, or the database fails.
+pub async fn adopt(app: &App, caller: &Caller, id: FindingId) -> Result<String> {
+    let finding = app.db.read(move |conn| Finding::find(conn, id)).await?;
+    let adopted = adoptable(app, &finding).await?;
+    let settler = settler(caller);
+    let adopt = move |conn: &mut Connection| settle::adopt(conn, id, &adopted, &settler);
+    app.db.write(adopt).await
+}
+
+async fn adoptable(app: &App, finding: &Finding) -> Result<Adopted> {
+    let site = app.tools.cloud.site_of(finding.ec2_profile_id).await?;
+    let ids: Vec<_> = finding.instance_id.clone().into_iter().collect();
+    let found = site
+        .ec2
+        .instances(&ids, Instant::now() + LOOK_LIMIT)
+        .await?;
+    let running = found
+        .into_iter()
+        .find(|it| it.state == InstanceState::Running);
+    let instance = running.ok_or_else(|| {
+        Error::Conflict("The instance is not running, so it is not adopted; look again.".into())
+    })?;
+    let from = site.profile.address_from()?;
+    let address = address(&instance, from).ok_or_else(|| {
+        Error::Conflict(format!(
+            "{} has no {}, so it is not adopted.",
+            instance.id,
+            from.as_str()
+        ))
+    })?;
+    Ok(Adopted {
+        instance_id: instance.id,
+        address,
+    })
+}
+
+/// Takes the row of a node away that no instance stands behind; gives the node's name.
+///
+/// # Errors
+/// There is no such finding, an instance is there, or the database fails.
+pub async fn forget(app: &App, caller: &Caller, id: FindingId) -> Result<String> {
+    let settler = settler(caller);
+    app.db
+        .write(move |conn| settle::forget(conn, id, &settler))
+        .await
+}
+
+/// Starts the run that terminates the instance of a finding.
+///
+/// # Errors
+/// There is no such finding or no instance, a run is at it already, or the database fails.
+pub async fn reap(app: &App, caller: &Caller, id: FindingId) -> Result<Run> {
+    let settler = settler(caller);
+    let begin = move |conn: &mut Connection| Ok(settle::reap(conn, id, &settler)?.insert(conn)?.0);
+    let run = app.db.write(begin).await?;
+    wake(app, run.id).await;
+    Ok(run)
+}
+
+fn settler(caller: &Caller) -> Settler {
+    Settler {
+        actor: caller.name.clone(),
+        via: caller.via,
+        now_ms: to_ms(Utc::now()),
+    }
 }
 
 async fn decide(

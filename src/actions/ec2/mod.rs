@@ -1,8 +1,14 @@
 //! What the kinds that launch, register and remove instances share.
 
+pub mod compare;
+pub mod inspect;
 pub(super) mod leaving;
+pub(super) mod reap;
 pub(super) mod rows;
+pub mod settle;
 pub(super) mod wait;
+
+pub use wait::address;
 
 use std::time::Duration;
 
@@ -20,6 +26,9 @@ pub const SITE_TAG: &str = "headroom:site";
 pub const RUN_TAG: &str = "headroom:run";
 /// Carried by an instance: the step that launched it.
 pub const STEP_TAG: &str = "headroom:step";
+
+/// Carried by an instance: the profile that it was launched from.
+pub const PROFILE_TAG: &str = "headroom:profile";
 
 /// What is left for putting things right once the time limit is over: less than what the engine waits.
 pub(super) const LAST_LIMIT: Duration = Duration::from_secs(8);

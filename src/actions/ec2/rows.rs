@@ -108,7 +108,7 @@ fn add(conn: &mut Connection, new: &NewLaunch, profile: &SshProfile) -> Result<N
 }
 
 /// The cluster's name and the lowest number that no node has.
-fn free_name(cluster: &str, taken: &[String]) -> Result<String> {
+pub fn free_name(cluster: &str, taken: &[String]) -> Result<String> {
     (1..=MOST_NODES)
         .map(|number| {
             if number <= TWO_DIGITS {

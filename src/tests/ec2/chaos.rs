@@ -2,8 +2,7 @@
 //!
 //! What is believed is the API's own list. The full matrix (`make chaos`) also lets calls fail before the kill.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::io::Write as _;
 
 use headroom::models::node::Node;
 use headroom::models::{NodeState, OnFailure, RunId, RunState, StepState, Via};
@@ -15,6 +14,8 @@ use crate::runs::crash::{NEVER, command, die};
 use crate::runs::lab::{KINDS, Planned, id};
 use crate::support::faults::Fault;
 
+/// The head of the table.
+const HEAD: &str = "| run | fault | killed | tried | leaked | doubled | stuck and explained |\n|---|---|---|---:|---:|---:|---:|\n";
 /// More kill points than any run has.
 const MOST: usize = 60;
 
@@ -344,10 +345,9 @@ async fn the_whole_matrix() {
             Some(("DeregisterInstancesFromLoadBalancer", Fault::LoseReply)),
         ),
     ];
-    let mut table = String::from(
-        "| run | fault | killed at | tried | leaked | doubled | stuck and explained |\n|---|---|---|---:|---:|---:|---:|\n",
-    );
-    let world = World::new();
+    let path = std::env::var("HEADROOM_CHAOS_TABLE").unwrap_or_else(|_| "/dev/stdout".into());
+    let mut file = std::fs::File::create(path).unwrap();
+    file.write_all(HEAD.as_bytes()).unwrap();
     for plan in [Plan::Deploy, Plan::DeployAndUndo, Plan::Remove] {
         for (name, fault) in &faults {
             let points: [(&str, Points); 3] = [
@@ -356,6 +356,8 @@ async fn the_whole_matrix() {
                 ("after every call", Point::After),
             ];
             for (place, points) in points {
+                // A cloud of its own: moto slows down with every instance it ever had.
+                let world = World::new();
                 let mut tally = Tally::default();
                 every_point(&world, plan, fault.clone(), points, &mut tally).await;
                 let Tally {
@@ -364,14 +366,12 @@ async fn the_whole_matrix() {
                     doubled,
                     stuck,
                 } = tally;
-                writeln!(
-                    table,
-                    "| {plan:?} | {name} | {place} | {tried} | {leaked} | {doubled} | {stuck} |"
-                )
-                .unwrap();
+                let row = format!(
+                    "| {plan:?} | {name} | {place} | {tried} | {leaked} | {doubled} | {stuck} |\n"
+                );
+                // Row by row, so that a matrix that is interrupted has its rows all the same.
+                file.write_all(row.as_bytes()).unwrap();
             }
         }
     }
-    let path = std::env::var("HEADROOM_CHAOS_TABLE").unwrap_or_else(|_| "/dev/stdout".into());
-    std::fs::write(Path::new(&path), table).unwrap();
 }

@@ -3,5 +3,6 @@
 mod chaos;
 mod deploy;
 mod faults;
+mod inspect;
 mod remove;
 mod world;

@@ -7,6 +7,7 @@ mod backtest;
 mod decisions;
 mod fleet;
 mod holds;
+mod instances;
 mod mbeans;
 mod objects;
 mod openapi;

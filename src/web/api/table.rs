@@ -2,7 +2,8 @@
 
 use super::operation::{Operation, delete, get, post, put};
 use super::{
-    audit, backtest, decisions, fleet, holds, mbeans, objects, openapi, runs, series, status, tasks,
+    audit, backtest, decisions, fleet, holds, instances, mbeans, objects, openapi, runs, series,
+    status, tasks,
 };
 use crate::models::Role;
 use crate::web::auth::Access;
@@ -19,6 +20,7 @@ pub fn operations() -> Vec<Operation> {
     all.extend(holding());
     all.extend(running());
     all.extend(deciding());
+    all.extend(settling());
     all.extend(rehearsing());
     all.extend(browsing());
     all.extend(whole_fleet());
@@ -172,6 +174,40 @@ fn deciding() -> Vec<Operation> {
         step(StepVerb::Retry, "/runs/{id}/steps/{step}/retry", "Begins a step anew whose effect failed or did not happen; needs a reason."),
         step(StepVerb::Done, "/runs/{id}/steps/{step}/done", "Takes your word that a step's effect happened; needs a reason."),
         step(StepVerb::Undo, "/runs/{id}/steps/{step}/undo", "Takes a step back; needs a reason."),
+    ]
+}
+
+/// Instances without a node, nodes without an instance.
+fn settling() -> Vec<Operation> {
+    vec![
+        get(
+            "/instances",
+            VIEWER,
+            "Where EC2's instances and the nodes disagree.",
+            instances::list,
+        )
+        .gives_page::<instances::Finding>(),
+        post(
+            "/instances/{id}/adopt",
+            OPERATOR,
+            "Has a node stand for the instance of a finding.",
+            instances::adopt,
+        )
+        .gives::<instances::Settled>(200),
+        post(
+            "/instances/{id}/forget",
+            OPERATOR,
+            "Takes a node away that no instance stands behind.",
+            instances::forget,
+        )
+        .gives::<instances::Settled>(200),
+        post(
+            "/instances/{id}/reap",
+            OPERATOR,
+            "Terminates an instance that no node in service stands for.",
+            instances::reap,
+        )
+        .gives::<instances::Reaping>(202),
     ]
 }
 

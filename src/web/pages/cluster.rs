@@ -21,6 +21,7 @@ use crate::web::pages::lines::{self, ClusterLine};
 use crate::web::pages::readings::{self, Reading};
 use crate::web::pages::runs::RunLine;
 use crate::web::pages::standing;
+use crate::web::pages::times::{self, TimeLine};
 use crate::web::pages::triggers::TriggerLine;
 use crate::web::pages::{Layout, Nav, Visit};
 use crate::web::view::{Badge, Moment, Pager, Sort, Status, bound};
@@ -130,6 +131,7 @@ struct ClusterPage {
     triggers: Vec<TriggerLine>,
     holds: Vec<HoldLine>,
     runs: Vec<RunLine>,
+    times: Vec<TimeLine>,
     store_fault: Option<String>,
 }
 
@@ -140,14 +142,15 @@ struct ClusterPage {
 pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer {
     let layout = visit.layout(Nav::Clusters, name.as_str()).await?;
     let (now_ms, wanted) = (visit.now_ms, name.into_inner());
-    let (inventory, cluster, latest, runs) = visit
+    let (inventory, cluster, latest, runs, times) = visit
         .app
         .db
         .read(move |conn| {
             let cluster = Cluster::by_name(conn, &wanted)?;
             let runs = Run::of_clusters(conn, &[cluster.id], now_ms - RUNS_MS, i64::MAX, RUNS)?;
             let inventory = Inventory::load(conn, now_ms)?;
-            Ok((inventory, cluster, Decision::latest(conn)?, runs))
+            let times = times::of_cluster(conn, cluster.id)?;
+            Ok((inventory, cluster, Decision::latest(conn)?, runs, times))
         })
         .await?;
     let path = format!("/clusters/{}", cluster.name);
@@ -166,6 +169,7 @@ pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer
             .map(|hold| hold_line(hold, &visit))
             .collect(),
         runs: runs.iter().map(|run| RunLine::of(run, now_ms)).collect(),
+        times,
         line: layout
             .now
             .clusters

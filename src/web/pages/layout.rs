@@ -20,6 +20,7 @@ pub enum Nav {
     Runs,
     Holds,
     Profiles,
+    Instances,
     Tasks,
     Audit,
     Account,
@@ -36,7 +37,7 @@ impl Nav {
             Self::Actions,
             Self::Profiles,
         ],
-        &[Self::Tasks, Self::Audit],
+        &[Self::Instances, Self::Tasks, Self::Audit],
     ];
 
     /// The word in the navigation.
@@ -50,6 +51,7 @@ impl Nav {
             Self::Runs => "Runs",
             Self::Holds => "Holds",
             Self::Profiles => "Profiles",
+            Self::Instances => "Instances",
             Self::Tasks => "Tasks",
             Self::Audit => "Audit",
             Self::Account => "Account",
@@ -67,6 +69,7 @@ impl Nav {
             Self::Runs => "/runs",
             Self::Holds => "/holds",
             Self::Profiles => "/profiles",
+            Self::Instances => "/instances",
             Self::Tasks => "/tasks",
             Self::Audit => "/audit",
             Self::Account => "/account",
@@ -127,6 +130,7 @@ impl Layout {
         match nav {
             Nav::Dashboard => self.now.wrong.len(),
             Nav::Runs => self.now.stuck,
+            Nav::Instances => self.now.findings,
             _ => 0,
         }
     }

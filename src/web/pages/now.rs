@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::db::Connection;
 use crate::error::Result;
 use crate::models::decision::Decision;
+use crate::models::finding::Finding;
 use crate::models::host_key::HostKey;
 use crate::models::node::Node;
 use crate::models::run::Run;
@@ -67,6 +68,8 @@ pub struct Gathered {
     pub workers: Vec<Worker>,
     /// Periodic tasks.
     pub tasks: Vec<Task>,
+    /// Where EC2 and the nodes disagree.
+    pub findings: Vec<Finding>,
     /// Host keys that changed and wait for a person.
     pub offered: Vec<HostKey>,
 }
@@ -91,6 +94,7 @@ impl Gathered {
             by_state: Run::count_by_state(conn)?,
             workers: Worker::all(conn)?,
             tasks: Task::all(conn)?,
+            findings: Finding::all(conn)?,
             offered: HostKey::offered(conn)?,
             ..Self::default()
         })
@@ -155,6 +159,8 @@ pub struct Now {
     pub running: usize,
     /// Runs that wait for a person.
     pub stuck: usize,
+    /// Where EC2 and the nodes disagree.
+    pub findings: usize,
     /// Active holds.
     pub holds: usize,
     /// Triggers.
@@ -187,6 +193,7 @@ impl Now {
             queued: gathered.runs_in(RunState::Queued),
             running: gathered.runs_in(RunState::Running),
             stuck: gathered.runs_in(RunState::Stuck),
+            findings: gathered.findings.len(),
             holds: gathered.inventory.holds.len(),
             triggers: gathered.inventory.triggers.len(),
             store_fault: gathered.store_fault.clone(),

@@ -29,6 +29,7 @@ pub fn items(
     found.extend(triggers(gathered));
     found.extend(short(gathered));
     found.extend(mass_loss(gathered, badges));
+    found.extend(instances(gathered));
     found.extend(host_keys(gathered));
     if gathered.store_fault.is_none() {
         found.extend(silent(gathered, standings, badges));
@@ -55,6 +56,31 @@ fn store(gathered: &Gathered) -> Option<Item> {
         "/tasks",
         text,
     ))
+}
+
+/// Machines that cost money for nothing, and nodes that stand for nothing.
+fn instances(gathered: &Gathered) -> Option<Item> {
+    let first = gathered.findings.first()?;
+    let more = match gathered.findings.len() - 1 {
+        0 => String::new(),
+        more => format!(", and {} more", plural(more, "finding")),
+    };
+    let name = first.instance_id.as_ref().or(first.node_name.as_ref());
+    let text = format!(
+        "{} {}: {}{more}",
+        first.kind,
+        name.map_or("", String::as_str),
+        first.detail
+    );
+    Some(Item {
+        at_ms: Some(first.first_seen_ms),
+        ..item(
+            Status::Firing.says(first.kind.as_str()),
+            "Instances",
+            "/instances",
+            text,
+        )
+    })
 }
 
 /// A role that no living process has.
