@@ -165,9 +165,7 @@ fn pass(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> std::io::
             client.shutdown(Shutdown::Both)
         }
         Some(Fault::Refuse(status, code)) => {
-            let body = format!(
-                "<Response><Errors><Error><Code>{code}</Code><Message>injected</Message></Error></Errors><RequestID>0</RequestID></Response>"
-            );
+            let body = refusal(&action, code);
             write!(
                 client,
                 "HTTP/1.1 {status} Injected\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -179,6 +177,16 @@ fn pass(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> std::io::
             client.write_all(&forward(&request, upstream)?)
         }
         None => client.write_all(&forward(&request, upstream)?),
+    }
+}
+
+/// An error as the service writes it: EC2 has a shape of its own.
+fn refusal(action: &str, code: &str) -> String {
+    let error = format!("<Error><Code>{code}</Code><Message>injected</Message></Error>");
+    if action.contains("LoadBalancer") || action.contains("Target") {
+        format!("<ErrorResponse>{error}<RequestId>0</RequestId></ErrorResponse>")
+    } else {
+        format!("<Response><Errors>{error}</Errors><RequestID>0</RequestID></Response>")
     }
 }
 

@@ -149,9 +149,22 @@ impl Jvm {
         self.wait();
     }
 
-    /// Stops it in the middle of everything, as a machine without memory does.
+    /// Stops it in the middle of everything, as a machine without memory does; returns when its last thread stands still.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        wait::until("every thread to stand still", START_LIMIT, || {
+            let mut threads = fs::read_dir(&tasks).unwrap().flatten();
+            threads
+                .all(|thread| {
+                    fs::read_to_string(thread.path().join("stat")).is_ok_and(|stat| {
+                        stat.rsplit(')')
+                            .next()
+                            .is_some_and(|rest| rest.starts_with(" T"))
+                    })
+                })
+                .then_some(())
+        });
     }
 
     /// Lets it go on.
