@@ -27,6 +27,11 @@ pub(super) struct OwnSecret {
 
 /// Puts references in the place of secrets, and gives launched nodes back what a file need not say of them.
 pub(super) fn adopt(file: &mut FleetFile, present: &Present) -> Vec<OwnSecret> {
+    give_back(file, present);
+    take_secrets(file)
+}
+
+fn take_secrets(file: &mut FleetFile) -> Vec<OwnSecret> {
     let mut found = Vec::new();
     for profile in &mut file.ssh_profiles {
         if let Some(inline) = profile.passphrase.take() {
@@ -78,6 +83,10 @@ pub(super) fn adopt(file: &mut FleetFile, present: &Present) -> Vec<OwnSecret> {
             });
         }
     }
+    found
+}
+
+fn give_back(file: &mut FleetFile, present: &Present) {
     let in_clusters = file
         .clusters
         .iter_mut()
@@ -94,7 +103,6 @@ pub(super) fn adopt(file: &mut FleetFile, present: &Present) -> Vec<OwnSecret> {
         let profile = launched.and_then(|row| row.ec2_profile_id);
         node.ec2_profile = profile.and_then(|id| present.ids.ec2_profiles.name(id).ok());
     }
-    found
 }
 
 /// What is to be done.

@@ -262,7 +262,7 @@ fn a_slow_script_delays_nobody_and_none_runs_twice() {
 /// What a script can try, knowing the shape of a frame and all that its user may see of the processes around it.
 fn forgeries() -> Vec<String> {
     let frame = |token: &str| format!("\\n{token} 1 v 1 99\\n{token} 1 s 0\\n{token} 1 0\\n");
-    let around = "$(cd /proc; for p in [0-9]*; do read -r s <$p/stat && case $s in *' '[RSZ]' '*' '$g' '*) echo $p;; esac; done 2>/dev/null)";
+    let around = "$(cd /proc; for p in [0-9]*; do read -r s <$p/stat && set -- ${s##*[)] } && [ \"$3\" = \"$g\" ] && echo $p; done 2>/dev/null)";
     vec![
         format!("printf '{0}'; printf '{0}' >&2", frame("0123456789abcdef")),
         // With all it can see of variables, arguments and functions.
