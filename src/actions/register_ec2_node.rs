@@ -102,7 +102,9 @@ impl Register {
             other => other?,
         };
         for balancer in site.balancers() {
-            site.ec2.deregister(&balancer, &id, attempt.deadline).await?;
+            site.ec2
+                .deregister(&balancer, &id, attempt.deadline)
+                .await?;
             progress.done("deregister", format!("{id} leaves {balancer}"));
         }
         Ok(())
@@ -110,8 +112,13 @@ impl Register {
 
     async fn site(&self, attempt: &Attempt) -> Result<(Node, String, Site)> {
         let id = self.node;
-        let node = attempt.tools.db.read(move |conn| Node::find(conn, id)).await?;
-        let (Some(profile), Some(instance)) = (node.ec2_profile_id, node.instance_id.clone()) else {
+        let node = attempt
+            .tools
+            .db
+            .read(move |conn| Node::find(conn, id))
+            .await?;
+        let (Some(profile), Some(instance)) = (node.ec2_profile_id, node.instance_id.clone())
+        else {
             return Err(Error::Conflict(format!(
                 "{} was not launched from an ec2 profile, so it has no balancer",
                 node.name
