@@ -11,10 +11,12 @@ async fn server(bytes: Vec<u8>, close: bool) -> u16 {
             let bytes = bytes.clone();
             tokio::spawn(async move {
                 socket.write_all(&bytes).await.ok();
-                if !close {
-                    let mut heard = Vec::new();
-                    socket.read_to_end(&mut heard).await.ok();
+                if close {
+                    socket.shutdown().await.ok();
                 }
+                // What is left unread at a close resets the connection, and a reset may overtake what was sent.
+                let mut heard = Vec::new();
+                socket.read_to_end(&mut heard).await.ok();
             });
         }
     });
