@@ -3,9 +3,6 @@
 mod collect;
 mod exec;
 mod faults;
-mod held;
-mod jump;
-mod login;
 mod trust;
 
 use std::sync::Arc;
