@@ -10,17 +10,19 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::ec2::launching::{find_launched, outputs, refused, register, unfinished};
 use super::ec2::rows::{self, Found as Known, Launching, NewLaunch};
-use super::ec2::wait::{self, Seen, Wait};
-use super::ec2::{LAST_LIMIT, Progress, PROFILE_TAG, RUN_TAG, SITE_TAG, STEP_TAG, TOKEN_TAG, output};
+use super::ec2::wait::{self, Wait};
+use super::ec2::{
+    LAST_LIMIT, PROFILE_TAG, Progress, RUN_TAG, SITE_TAG, STEP_TAG, TOKEN_TAG, output,
+};
 use super::{
     Action, Attempt, Effect, Facts, Fields, Found, Outcome, Outputs, Recovery, Scope, Settings,
     Site,
 };
-use crate::clients::ec2::{Fault, FaultKind, Instance, Launch};
+use crate::clients::ec2::{Fault, FaultKind, Launch};
 use crate::error::{Error, Result};
 use crate::models::ec2_profile::WaitFor;
-use crate::models::node::Node;
 use crate::models::{NodeState, StepTarget};
 
 /// The settings of a DeployEc2Node.
@@ -116,7 +118,10 @@ impl Effect for Deploy {
                     ..Outcome::failed(unfinished(&node))
                 }),
                 (None, Some(former)) => {
-                    let what = format!("{} was launched and is gone: {}", former.name, former.reason);
+                    let what = format!(
+                        "{} was launched and is gone: {}",
+                        former.name, former.reason
+                    );
                     Found::Done(Outcome::failed(Error::Conflict(what)))
                 }
                 // The row comes before the launch: without one, nothing was launched.
@@ -146,46 +151,96 @@ fn at<E: Into<Error>>(part: &'static str) -> impl FnOnce(E) -> (&'static str, Er
 impl Deploy {
     async fn deploy(&self, attempt: &Attempt, progress: &mut Progress) -> Part<()> {
         let (db, token) = (&attempt.tools.db, attempt.token.as_str());
-        let site = attempt.tools.cloud.site(&self.settings.ec2_profile).await.map_err(at("profile"))?;
-        let launching = rows::begin_launch(db, self.new_launch(&site, token)).await.map_err(at("node"))?;
+        let site = attempt
+            .tools
+            .cloud
+            .site(&self.settings.ec2_profile)
+            .await
+            .map_err(at("profile"))?;
+        let launching = rows::begin_launch(db, self.new_launch(&site, token))
+            .await
+            .map_err(at("node"))?;
         progress.give("node", launching.node.name.clone());
         if *attempt.cancelled.borrow() && !launching.resumed {
-            let fault = Fault { kind: FaultKind::Refused, what: "the run was cancelled before the launch".into() };
+            let fault = Fault {
+                kind: FaultKind::Refused,
+                what: "the run was cancelled before the launch".into(),
+            };
             return Err(("launch", refused(attempt, fault, progress).await));
         }
-        progress.done("node", format!("{} is added to {}", launching.node.name, self.cluster));
+        progress.done(
+            "node",
+            format!("{} is added to {}", launching.node.name, self.cluster),
+        );
 
         let id = match &launching.node.instance_id {
             Some(id) => id.clone(),
-            None => self.launch(attempt, &site, &launching, progress).await.map_err(at("launch"))?,
+            None => self
+                .launch(attempt, &site, &launching, progress)
+                .await
+                .map_err(at("launch"))?,
         };
         progress.give("instance_id", id.clone());
-        let known = Known { instance_id: Some(id.clone()), ..Known::default() };
+        let known = Known {
+            instance_id: Some(id.clone()),
+            ..Known::default()
+        };
         rows::note(db, token, known).await.map_err(at("launch"))?;
         progress.done("launch", format!("{id} is launched"));
 
+        self.bring_into_service(attempt, &site, &launching, &id, progress)
+            .await
+    }
+
+    /// Waits for the instance as the profile says, and makes the node one in service.
+    async fn bring_into_service(
+        &self,
+        attempt: &Attempt,
+        site: &Site,
+        launching: &Launching,
+        id: &str,
+        progress: &mut Progress,
+    ) -> Part<()> {
+        let (db, token) = (&attempt.tools.db, attempt.token.as_str());
         let waits = Wait::of(attempt);
-        let (_, address) = wait::running(&waits, &site, &id).await.map_err(at("running"))?;
+        let (_, address) = wait::running(&waits, site, id)
+            .await
+            .map_err(at("running"))?;
         progress.give("address", address.clone());
         progress.give_secs("running_secs");
-        let known = Known { address: Some(address.clone()), ..Known::default() };
+        let known = Known {
+            address: Some(address.clone()),
+            ..Known::default()
+        };
         rows::note(db, token, known).await.map_err(at("running"))?;
         progress.done("running", format!("{id} runs at {address}"));
 
         let wait_for = site.profile.wait_for().map_err(at("profile"))?;
         if wait_for != WaitFor::Running {
             let port = launching.ssh_port;
-            wait::ssh(&waits, &site, &id, &address, port).await.map_err(at("ssh"))?;
+            wait::ssh(&waits, site, id, &address, port)
+                .await
+                .map_err(at("ssh"))?;
             progress.give_secs("ssh_secs");
             progress.done("ssh", format!("an SSH server answers on {address}:{port}"));
         }
         if !self.settings.register_after {
-            register(&waits, &site, &id, progress).await.map_err(at("register"))?;
+            register(&waits, site, id, progress)
+                .await
+                .map_err(at("register"))?;
         }
-        let known = Known { state: Some(NodeState::InService), ..Known::default() };
-        rows::note(db, token, known).await.map_err(at("in service"))?;
+        let known = Known {
+            state: Some(NodeState::InService),
+            ..Known::default()
+        };
+        rows::note(db, token, known)
+            .await
+            .map_err(at("in service"))?;
         progress.give_secs("in_service_secs");
-        progress.done("in service", format!("{} is in service", launching.node.name));
+        progress.done(
+            "in service",
+            format!("{} is in service", launching.node.name),
+        );
         Ok(())
     }
 
@@ -258,7 +313,12 @@ impl Deploy {
         .into()
     }
 
-    async fn take_back(&self, attempt: &Attempt, outputs: &Outputs, progress: &mut Progress) -> Result<()> {
+    async fn take_back(
+        &self,
+        attempt: &Attempt,
+        outputs: &Outputs,
+        progress: &mut Progress,
+    ) -> Result<()> {
         let (db, token) = (&attempt.tools.db, &attempt.token);
         let (node, _) = rows::of_token(db, token).await?;
         let site = match node.as_ref().and_then(|node| node.ec2_profile_id) {
@@ -266,7 +326,10 @@ impl Deploy {
             None => attempt.tools.cloud.site(&self.settings.ec2_profile).await?,
         };
         let told = output(outputs, "instance_id").map(str::to_owned);
-        let mut ids: Vec<String> = told.or_else(|| node.and_then(|node| node.instance_id)).into_iter().collect();
+        let mut ids: Vec<String> = told
+            .or_else(|| node.and_then(|node| node.instance_id))
+            .into_iter()
+            .collect();
         let found = if ids.is_empty() {
             find_launched(attempt, &site).await?
         } else {
@@ -293,65 +356,4 @@ impl Deploy {
         }
         rows::gone(db, token, "its launch was taken back").await
     }
-}
-
-/// Puts an instance behind its balancers, and waits for them where the profile says so.
-pub(super) async fn register(wait: &Wait<'_>, site: &Site, id: &str, progress: &mut Progress) -> Result<()> {
-    for balancer in site.balancers() {
-        site.ec2.register(&balancer, id, wait.deadline).await?;
-        if site.profile.wait_for()? == WaitFor::Healthy {
-            wait::healthy(wait, site, &balancer, id).await?;
-        }
-        progress.done("register", format!("{id} is behind {balancer}"));
-    }
-    Ok(())
-}
-
-/// A launch that certainly gave no instance: the node goes again, and nothing is left to take back.
-async fn refused(attempt: &Attempt, fault: Fault, progress: &mut Progress) -> Error {
-    let reason = format!("it was not launched: {fault}");
-    if let Err(cause) = rows::gone(&attempt.tools.db, &attempt.token, &reason).await {
-        // The row stays, and the outputs name it: the undo takes it away.
-        tracing::warn!(%cause, "the node of a refused launch could not be taken away");
-        return fault.into();
-    }
-    progress.outputs.clear();
-    fault.into()
-}
-
-/// The instances with the attempt's token. A launch of a moment ago may be missing from EC2's lists, so none is believed only after a while.
-async fn find_launched(attempt: &Attempt, site: &Site) -> Result<Vec<Instance>> {
-    let pace = attempt.tools.cloud.pace;
-    let until = (Instant::now() + pace.settle).min(attempt.deadline);
-    let wait = Wait { attempt: None, poll: pace.poll, deadline: attempt.deadline };
-    wait.until("an instance with the step's token", async || {
-        let found = site.ec2.tagged(TOKEN_TAG, &attempt.token, attempt.deadline).await?;
-        let settled = Instant::now() + pace.poll >= until;
-        Ok(if found.is_empty() && !settled {
-            Seen::NotYet("none".into())
-        } else {
-            Seen::Yes(found)
-        })
-    })
-    .await
-}
-
-fn outputs(node: &Node) -> Outputs {
-    let mut outputs = Outputs::new();
-    outputs.insert("node".into(), node.name.clone().into());
-    if let Some(id) = &node.instance_id {
-        outputs.insert("instance_id".into(), id.clone().into());
-    }
-    if !node.address.is_empty() {
-        outputs.insert("address".into(), node.address.clone().into());
-    }
-    outputs
-}
-
-fn unfinished(node: &Node) -> Error {
-    let instance = node.instance_id.as_deref().unwrap_or("an instance that EC2 may have launched");
-    Error::Conflict(format!(
-        "the launch of {} ({instance}) was not finished; undo the step to terminate it",
-        node.name
-    ))
 }

@@ -4,8 +4,8 @@ use askama::Template as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::deploy_ec2_node::register;
 use super::ec2::Progress;
+use super::ec2::launching::register;
 use super::ec2::wait::Wait;
 use super::{
     Action, Attempt, Effect, Facts, Fields, Outcome, Outputs, Recovery, Scope, Settings, Site,

@@ -8,16 +8,15 @@ use std::fmt;
 use askama::Template as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::time::Instant;
 
+use super::ec2::draining::{drain_and_terminate, put_back};
+use super::ec2::leaving::{self, Removal};
 use super::ec2::reap::Reap;
-use super::ec2::leaving::{self, Leaving, Removal};
 use super::ec2::wait::{self, Wait};
-use super::ec2::{LAST_LIMIT, Progress, rows};
+use super::ec2::{Progress, rows};
 use super::{
     Action, Attempt, Effect, Facts, Fields, Found, Outcome, Recovery, Scope, Settings, Site,
 };
-use crate::clients::ec2::{Balancer, Fault, FaultKind, Health};
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::cluster::Cluster;
@@ -86,9 +85,15 @@ impl Settings for RemoveEc2Node {
                 }
             },
         };
-        let orphan = (fields.optional_text("instance_id"), fields.optional_text("ec2_profile"));
+        let orphan = (
+            fields.optional_text("instance_id"),
+            fields.optional_text("ec2_profile"),
+        );
         if orphan.0.is_some() != orphan.1.is_some() {
-            fields.fault("instance_id", "belongs together with ec2_profile, through which it is reached");
+            fields.fault(
+                "instance_id",
+                "belongs together with ec2_profile, through which it is reached",
+            );
         }
         Self {
             select,
@@ -116,7 +121,10 @@ impl Action for RemoveEc2Node {
 
     fn prepare(&self, scope: &Scope) -> Result<Box<dyn Effect>> {
         if let Some((instance_id, ec2_profile)) = self.orphan.clone() {
-            return Ok(Box::new(Reap { instance_id, ec2_profile }));
+            return Ok(Box::new(Reap {
+                instance_id,
+                ec2_profile,
+            }));
         }
         if scope.target == Some(StepTarget::None) {
             return Err(Error::Conflict("on nothing, only an instance that the action names can be removed; choose a cluster or a node".into()));
@@ -193,18 +201,39 @@ impl Remove {
         progress.give("node", name.clone());
         progress.give("instance_id", id.clone());
         progress.give("address", leaving.node.address.clone());
-        progress.done("preflight", format!("{name} ({id}) is taken out of service"));
+        progress.done(
+            "preflight",
+            format!("{name} ({id}) is taken out of service"),
+        );
 
-        if !is_going(attempt, &site, &id).await.map_err(|cause| ("drain", cause))? {
+        if !is_going(attempt, &site, &id)
+            .await
+            .map_err(|cause| ("drain", cause))?
+        {
             // Where an earlier attempt had begun to deregister, nobody knows any more where the instance was.
-            let mut left = if leaving.resumed { site.balancers() } else { Vec::new() };
+            let mut left = if leaving.resumed {
+                site.balancers()
+            } else {
+                Vec::new()
+            };
             let done = drain_and_terminate(attempt, &site, &leaving, &mut left, progress).await;
             if let Err((part, cause)) = done {
-                return Err((part, put_back(attempt, &site, &leaving, &left, cause, progress).await));
+                return Err((
+                    part,
+                    put_back(attempt, &site, &leaving, &left, cause, progress).await,
+                ));
             }
         }
         let confirmed = async {
-            wait::terminated(&Wait { attempt: None, ..Wait::of(attempt) }, &site, std::slice::from_ref(&id)).await?;
+            wait::terminated(
+                &Wait {
+                    attempt: None,
+                    ..Wait::of(attempt)
+                },
+                &site,
+                std::slice::from_ref(&id),
+            )
+            .await?;
             rows::gone(db, &attempt.token, "removed").await
         };
         confirmed.await.map_err(|cause| ("confirm", cause))?;
@@ -232,7 +261,13 @@ impl Remove {
         match (&self.select, counter) {
             (Select::Oldest, _) => nodes.sort_by_key(|node| (node.created_ms, node.id)),
             (Select::Lowest(name), Some(counter)) => {
-                let keys: Vec<_> = nodes.iter().map(|node| SeriesKey::Ssh { node: node.id, counter }).collect();
+                let keys: Vec<_> = nodes
+                    .iter()
+                    .map(|node| SeriesKey::Ssh {
+                        node: node.id,
+                        counter,
+                    })
+                    .collect();
                 let states = attempt.tools.cloud.store.states(&keys).await?;
                 let mut known: Vec<(f64, NodeId)> = nodes
                     .iter()
@@ -240,7 +275,9 @@ impl Remove {
                     .filter_map(|(node, state)| Some((state?.last?.value, node.id)))
                     .collect();
                 if known.is_empty() {
-                    return Err(Error::Conflict(format!("no node has a value of {name} to choose by")));
+                    return Err(Error::Conflict(format!(
+                        "no node has a value of {name} to choose by"
+                    )));
                 }
                 known.sort_by(|a, b| a.0.total_cmp(&b.0));
                 return Ok(known.into_iter().map(|(_, id)| id).collect());
@@ -251,112 +288,21 @@ impl Remove {
     }
 }
 
-/// How a removal stopped.
-enum Stopped {
-    /// Before anything that cannot be taken back.
-    Before(Error),
-    /// The instance may be terminated, or may not.
-    Unclear(Error),
-}
-
-/// Undoes the drain of a node that certainly was not terminated; gives the error that led here, with what else went wrong.
-async fn put_back(
-    attempt: &Attempt,
-    site: &Site,
-    leaving: &Leaving,
-    left: &[Balancer],
-    cause: Stopped,
-    progress: &mut Progress,
-) -> Error {
-    let cause = match cause {
-        Stopped::Before(cause) => cause,
-        Stopped::Unclear(cause) => return cause,
-    };
-    let deadline = Instant::now() + LAST_LIMIT;
-    let back = async {
-        for balancer in left {
-            site.ec2.register(balancer, &leaving.instance_id, deadline).await?;
-        }
-        leaving::stays(&attempt.tools.db, &attempt.token).await
-    };
-    let name = &leaving.node.name;
-    match back.await {
-        Ok(()) => {
-            progress.outputs.clear();
-            Error::Conflict(format!("{cause}; {name} is back in service"))
-        }
-        Err(also) => Error::Conflict(format!(
-            "{cause}; {name} could not be put back into service either: {also}; its page says where it stands"
-        )),
-    }
-}
-
-async fn drain_and_terminate(
-    attempt: &Attempt,
-    site: &Site,
-    leaving: &Leaving,
-    left: &mut Vec<Balancer>,
-    progress: &mut Progress,
-) -> Result<(), (&'static str, Stopped)> {
-    let id = &leaving.instance_id;
-    let begun = Instant::now();
-    drain(attempt, site, id, left).await.map_err(|cause| ("drain", Stopped::Before(cause)))?;
-    progress.give("drain_secs", f64::from(u32::try_from(begun.elapsed().as_millis() / 100).unwrap_or(u32::MAX)) / 10.0);
-    progress.done("drain", format!("{id} gets no requests any more"));
-    let again = async {
-        if *attempt.cancelled.borrow() {
-            return Err(Error::Conflict("the run was cancelled before the instance was terminated".into()));
-        }
-        leaving::still(&attempt.tools.db, &attempt.token).await?;
-        others_healthy(attempt, site, id).await
-    };
-    again.await.map_err(|cause| ("look again", Stopped::Before(cause)))?;
-    site.ec2.terminate(id, attempt.deadline).await.map_err(|fault: Fault| {
-        let certain = !matches!(fault.kind, FaultKind::Lost);
-        let stopped = if certain { Stopped::Before } else { Stopped::Unclear };
-        ("terminate", stopped(fault.into()))
-    })
-}
-
-/// `left` is told which balancers the instance leaves.
-async fn drain(attempt: &Attempt, site: &Site, id: &str, left: &mut Vec<Balancer>) -> Result<()> {
-    others_healthy(attempt, site, id).await?;
-    for balancer in site.balancers() {
-        if site.ec2.health(&balancer, id, attempt.deadline).await? != Health::Absent {
-            if !left.contains(&balancer) {
-                left.push(balancer.clone());
-            }
-            site.ec2.deregister(&balancer, id, attempt.deadline).await?;
-        }
-    }
-    for balancer in &*left {
-        wait::drained(&Wait::of(attempt), site, balancer, id).await?;
-    }
-    Ok(())
-}
-
-/// Whether every balancer keeps a healthy instance without this one.
-async fn others_healthy(attempt: &Attempt, site: &Site, id: &str) -> Result<()> {
-    for balancer in site.balancers() {
-        let registered = site.ec2.registered(&balancer, attempt.deadline).await?;
-        let healthy = registered.iter().any(|(other, health)| other != id && *health == Health::Healthy);
-        if !healthy {
-            return Err(Error::Conflict(format!("{balancer} has no other healthy instance than {id}")));
-        }
-    }
-    Ok(())
-}
-
 /// Whether the instance is gone or on its way, after an earlier attempt or by another hand.
 async fn is_going(attempt: &Attempt, site: &Site, id: &str) -> Result<bool> {
-    let found = site.ec2.instances(&[id.to_owned()], attempt.deadline).await?;
-    Ok(found.first().is_none_or(|instance| instance.state.is_gone()))
+    let found = site
+        .ec2
+        .instances(&[id.to_owned()], attempt.deadline)
+        .await?;
+    Ok(found
+        .first()
+        .is_none_or(|instance| instance.state.is_gone()))
 }
 
 async fn site(attempt: &Attempt, node: &Node) -> Result<Site> {
-    let profile = node.ec2_profile_id.ok_or_else(|| {
-        Error::Conflict(format!("{} was not launched by Headroom", node.name))
-    })?;
+    let profile = node
+        .ec2_profile_id
+        .ok_or_else(|| Error::Conflict(format!("{} was not launched by Headroom", node.name)))?;
     attempt.tools.cloud.site_of(profile).await
 }
 
@@ -365,6 +311,9 @@ fn was_removed(former: &FormerNode) -> Outcome {
     progress.give("node", former.name.clone());
     progress.give("instance_id", former.instance_id.clone());
     progress.give("address", former.address.clone());
-    progress.done("confirm", format!("{} is gone: {}", former.name, former.reason));
+    progress.done(
+        "confirm",
+        format!("{} is gone: {}", former.name, former.reason),
+    );
     progress.end("", None)
 }

@@ -1,7 +1,9 @@
 //! What the kinds that launch, register and remove instances share.
 
 pub mod compare;
+pub(super) mod draining;
 pub mod inspect;
+pub(super) mod launching;
 pub(super) mod leaving;
 pub(super) mod reap;
 pub(super) mod rows;
