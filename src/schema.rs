@@ -267,6 +267,8 @@ diesel::table! {
         error -> Nullable<Text>,
         started_ms -> Nullable<BigInt>,
         finished_ms -> Nullable<BigInt>,
+        retry_at_ms -> Nullable<BigInt>,
+        attempts -> Text,
     }
 }
 

@@ -3,18 +3,21 @@
 use askama::Template as _;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
     Action, Attempt, Effect, Entry, Facts, Fields, Names, Outcome, Outputs, Recovery, Report,
     Scope, Settings,
 };
-use crate::clients::mail::{Address, Message, parse_address};
+use crate::clients::mail::{Address, Message, Unsent, parse_address};
 use crate::error::{Error, Result};
 use crate::models::StepTarget;
 
 /// Recipients that one step writes to at the same time.
 const AT_ONCE: usize = 4;
+/// The output that names the recipients who have the mail, while others do not.
+const SENT: &str = "sent";
 
 /// The settings of an Email.
 #[derive(Debug, Clone, PartialEq, Eq, askama::Template)]
@@ -47,7 +50,11 @@ impl Settings for Email {
                 && let Err(message) = parse_address(address)
             {
                 let one = email.address.len() == 1;
-                let place = if one { "address".into() } else { format!("address[{index}]") };
+                let place = if one {
+                    "address".into()
+                } else {
+                    format!("address[{index}]")
+                };
                 fields.fault(&place, message);
             }
         }
@@ -105,35 +112,65 @@ impl Effect for Message {
     }
 }
 
-async fn send(message: &Message, to: &Address, attempt: &Attempt) -> Entry {
+/// Sends to one recipient, unless an earlier attempt did.
+async fn send(message: &Message, to: &Address, attempt: &Attempt) -> (Entry, Option<Unsent>) {
     let begin = Instant::now();
-    let mailer = &attempt.tools.mailer;
-    let sent = mailer.send(message, to, &attempt.token, attempt.deadline);
-    let (stdout, error) = match sent.await {
-        Ok(answer) => (answer, None),
-        Err(cause) => (String::new(), Some(cause.to_string())),
+    let earlier = attempt.noted.get(SENT).and_then(Value::as_array);
+    let result = if earlier.is_some_and(|sent| sent.contains(&to.to_string().into())) {
+        Ok("sent by an earlier attempt".to_owned())
+    } else {
+        let mailer = &attempt.tools.mailer;
+        mailer
+            .send(message, to, &attempt.token, attempt.deadline)
+            .await
     };
-    Entry {
+    let (stdout, unsent) = match result {
+        Ok(answer) => (answer, None),
+        Err(unsent) => (String::new(), Some(unsent)),
+    };
+    let entry = Entry {
         subject: to.to_string(),
-        succeeded: error.is_none(),
+        succeeded: unsent.is_none(),
         stdout,
-        error,
+        error: unsent.as_ref().map(|unsent| unsent.cause.to_string()),
         took_ms: i64::try_from(begin.elapsed().as_millis()).unwrap_or(i64::MAX),
         ..Entry::default()
-    }
+    };
+    (entry, unsent)
 }
 
-fn outcome(message: &Message, entries: Vec<Entry>) -> Outcome {
-    let refused: Vec<_> = entries.iter().filter_map(|entry| entry.error.as_deref()).collect();
-    let fault = (!refused.is_empty()).then(|| Error::Upstream {
-        what: refused.join("; "),
-        retryable: false,
+/// What one recipient's server refuses for good does not keep another from being asked again; who may have the mail already does.
+fn outcome(message: &Message, results: Vec<(Entry, Option<Unsent>)>) -> Outcome {
+    let (entries, unsent): (Vec<_>, Vec<_>) = results.into_iter().unzip();
+    let unsent: Vec<Unsent> = unsent.into_iter().flatten().collect();
+    let passing = |unsent: &Unsent| {
+        matches!(
+            unsent.cause,
+            Error::Upstream {
+                retryable: true,
+                ..
+            }
+        )
+    };
+    let causes: Vec<_> = unsent
+        .iter()
+        .map(|unsent| unsent.cause.to_string())
+        .collect();
+    let fault = (!unsent.is_empty()).then(|| Error::Upstream {
+        what: causes.join("; "),
+        retryable: unsent.iter().any(passing),
     });
     let mut outputs = Outputs::new();
     outputs.insert("recipients".into(), entries.len().into());
-    outputs.insert("refused".into(), refused.len().into());
+    outputs.insert("refused".into(), unsent.len().into());
     outputs.insert("title".into(), message.title.clone().into());
+    if fault.is_some() {
+        let sent = entries.iter().filter(|entry| entry.succeeded);
+        let sent: Vec<Value> = sent.map(|entry| entry.subject.clone().into()).collect();
+        outputs.insert(SENT.into(), sent.into());
+    }
     Outcome {
+        harmless: !unsent.iter().any(|unsent| unsent.perhaps),
         outputs,
         report: Report(entries),
         fault,

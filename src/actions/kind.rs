@@ -212,6 +212,9 @@ pub struct Outcome {
     pub report: Report,
     /// Why it failed; none when it succeeded.
     pub fault: Option<Error>,
+    /// Of a failure: beginning it again repeats nothing that happened, or may have happened. What did happen stands in `outputs`, which the
+    /// next attempt is given as its notes. Where it is not certain, the kind's [`Recovery`] says how a failed attempt is gone on with.
+    pub harmless: bool,
 }
 
 impl Outcome {

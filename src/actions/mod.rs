@@ -19,7 +19,7 @@ pub use cloud::{Cloud, Pace, Site};
 pub use fields::Fields;
 pub use hosts::Nodes;
 pub use kind::{Action, Attempt, Effect, Facts, Found, Kind, Outcome, Outputs, Recovery, Settings};
-pub use report::{Entry, Report};
+pub use report::{Entry, Reached, Report};
 pub use scope::{Host, HostRequest, Hosts, Scope, Tools};
 pub use template::Names;
 

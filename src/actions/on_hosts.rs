@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Entry, Host, Outcome, Outputs, Report};
+use super::{Entry, Host, Outcome, Outputs, Reached, Report};
 use crate::clients::{ExecOutput, Exit};
 use crate::error::{Error, Result};
 
@@ -30,23 +30,35 @@ pub(super) fn entry(host: &Host, what: &str, result: Result<ExecOutput>) -> Entr
             },
             truncated: output.truncated,
             took_ms: i64::try_from(output.took.as_millis()).unwrap_or(i64::MAX),
+            reached: Reached::Answer,
         },
         Err(cause) => Entry {
             subject,
             address,
             error: Some(cause.to_string()),
+            reached: match cause {
+                Error::Upstream {
+                    retryable: true, ..
+                } => Reached::Nothing,
+                Error::Upstream { .. } => Reached::Begun,
+                _ => Reached::Answer,
+            },
             ..Entry::default()
         },
     }
 }
 
-/// The outcome of all hosts: one failed host fails the step.
+/// The outcome of all hosts: one failed host fails the step. What a script itself answered is final; hosts that could not be reached, or
+/// were lost sight of, may be there again in a moment.
 pub(super) fn outcome(entries: Vec<Entry>, what: &str) -> Outcome {
     let failed: Vec<_> = entries.iter().filter(|entry| !entry.succeeded).collect();
     let fault = (!failed.is_empty()).then(|| Error::Upstream {
         what: failure(&failed, entries.len(), what),
-        retryable: false,
+        retryable: failed.iter().all(|entry| entry.reached != Reached::Answer),
     });
+    let harmless = entries
+        .iter()
+        .all(|entry| !entry.succeeded && entry.reached == Reached::Nothing);
     let mut outputs = Outputs::new();
     outputs.insert("hosts".into(), entries.len().into());
     outputs.insert("failed".into(), failed.len().into());
@@ -68,6 +80,7 @@ pub(super) fn outcome(entries: Vec<Entry>, what: &str) -> Outcome {
         outputs,
         report: Report(entries),
         fault,
+        harmless,
     }
 }
 

@@ -34,6 +34,21 @@ pub struct Entry {
     pub took_ms: i64,
     /// Why it failed, when no exit status says so.
     pub error: Option<String>,
+    /// Of a failure: how far it had come. Not kept.
+    #[serde(skip)]
+    pub reached: Reached,
+}
+
+/// How far a host came before it failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reached {
+    /// It had its say.
+    #[default]
+    Answer,
+    /// What was begun there was lost sight of.
+    Begun,
+    /// Certainly nothing was begun there.
+    Nothing,
 }
 
 impl Report {

@@ -70,6 +70,7 @@ pub trait Hosts: Send + Sync {
     ///
     /// # Errors
     /// The host cannot be reached or refuses, or the script was cancelled. That it failed or was stopped at its deadline is no error.
+    /// `Upstream` that is retryable: the script certainly did not begin; otherwise it may have.
     fn run<'a>(
         &'a self,
         host: &'a Host,

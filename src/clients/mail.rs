@@ -52,6 +52,24 @@ pub struct Message {
     pub content: String,
 }
 
+/// A mail that was not sent, as far as is known.
+#[derive(Debug)]
+pub struct Unsent {
+    /// Why.
+    pub cause: Error,
+    /// Whether it may have been sent all the same: the reply to it was lost.
+    pub perhaps: bool,
+}
+
+impl From<Error> for Unsent {
+    fn from(cause: Error) -> Self {
+        Self {
+            cause,
+            perhaps: false,
+        }
+    }
+}
+
 /// Sends mail; cheap to clone.
 #[derive(Clone)]
 pub struct Mailer(Option<Arc<Wire>>);
@@ -102,14 +120,15 @@ impl Mailer {
     /// Each recipient is an exchange of its own: one that the server refuses does not keep the mail from the others.
     ///
     /// # Errors
-    /// Mail is not set up, the server cannot be reached or refuses, or the deadline passes; only the last leaves open whether the mail was sent, and says so.
+    /// Mail is not set up, the server cannot be reached or refuses, the connection breaks off, or the deadline passes; only the last two leave
+    /// open whether the mail was sent, and say so.
     pub async fn send(
         &self,
         message: &Message,
         to: &Address,
         token: &str,
         deadline: Instant,
-    ) -> Result<String> {
+    ) -> Result<String, Unsent> {
         let wire = self.0.as_ref().ok_or_else(|| {
             Error::Conflict(
                 "mail is not set up: set HEADROOM_SMTP_URL and HEADROOM_MAIL_FROM and restart"
@@ -124,12 +143,15 @@ impl Mailer {
         match answer {
             Ok(Ok(response)) => Ok(response.message().collect::<Vec<_>>().join(" ")),
             Ok(Err(cause)) => Err(wire.failure(to, &cause)),
-            Err(_) => Err(Error::Upstream {
-                what: format!(
-                    "could not send mail to {to}: {} did not answer in time; it may have been sent nevertheless",
-                    wire.server
-                ),
-                retryable: false,
+            Err(_) => Err(Unsent {
+                cause: Error::Upstream {
+                    what: format!(
+                        "could not send mail to {to}: {} did not answer in time; it may have been sent nevertheless",
+                        wire.server
+                    ),
+                    retryable: false,
+                },
+                perhaps: true,
             }),
         }
     }
@@ -150,7 +172,8 @@ impl Wire {
             .map_err(|cause| Error::internal("a mail could not be composed", cause))
     }
 
-    fn failure(&self, to: &Address, cause: &lettre::transport::smtp::Error) -> Error {
+    fn failure(&self, to: &Address, cause: &lettre::transport::smtp::Error) -> Unsent {
+        let mut perhaps = false;
         let server = &self.server;
         let (advice, retryable) = if cause.is_permanent() {
             (
@@ -164,17 +187,31 @@ impl Wire {
             )
         } else if cause.is_client() {
             ("", false)
-        } else {
+        } else if cause.is_transient() || never_connected(cause) {
             ("; it may work later", true)
+        } else {
+            perhaps = true;
+            (
+                "; the connection broke off, so it may have been sent nevertheless",
+                true,
+            )
         };
-        Error::Upstream {
-            what: format!(
-                "could not send mail to {to} by {server}: {}{advice}",
-                chain(cause)
-            ),
-            retryable,
+        Unsent {
+            cause: Error::Upstream {
+                what: format!(
+                    "could not send mail to {to} by {server}: {}{advice}",
+                    chain(cause)
+                ),
+                retryable,
+            },
+            perhaps,
         }
     }
+}
+
+/// Whether there was no connection to say anything over. The library tells this kind of error from a connection that broke off by its text alone.
+fn never_connected(cause: &lettre::transport::smtp::Error) -> bool {
+    cause.to_string().starts_with("Connection error")
 }
 
 /// An error with its causes, each said once.
@@ -379,8 +416,8 @@ mod tests {
             .await
             .unwrap_err();
         assert!(
-            fault.to_string().contains("set HEADROOM_SMTP_URL"),
-            "{fault}"
+            fault.cause.to_string().contains("set HEADROOM_SMTP_URL"),
+            "{fault:?}"
         );
     }
 

@@ -1,6 +1,7 @@
 //! One step of a run: the journal.
 
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::db::Connection;
 use crate::error::{Error, Result};
@@ -49,6 +50,34 @@ pub struct StepRun {
     pub started_ms: Option<i64>,
     /// Effect over at, ms.
     pub finished_ms: Option<i64>,
+    /// When it is tried again after a fault that may pass, ms; nothing of it is under way until then.
+    pub retry_at_ms: Option<i64>,
+    /// The attempts before the present one, JSON list of [`Tried`].
+    pub attempts: String,
+}
+
+/// An attempt that failed and was followed by another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Tried {
+    /// Which one, from 1.
+    pub attempt: i32,
+    /// When it failed, ms since 1970.
+    pub failed_ms: i64,
+    /// Why.
+    pub error: String,
+}
+
+impl StepRun {
+    /// The attempts before the present one, the first one first.
+    ///
+    /// # Errors
+    /// The row is damaged.
+    pub fn tried(&self) -> Result<Vec<Tried>> {
+        serde_json::from_str(&self.attempts).map_err(|cause| {
+            let what = format!("the attempts at step \"{}\" are damaged", self.name);
+            Error::internal(what, cause)
+        })
+    }
 }
 
 /// What is written of a [`StepRun`].
@@ -152,6 +181,10 @@ pub struct StepChange {
     pub started_ms: Option<Option<i64>>,
     /// See [`StepRun::finished_ms`]; the inner none takes it away.
     pub finished_ms: Option<Option<i64>>,
+    /// See [`StepRun::retry_at_ms`]; the inner none takes it away.
+    pub retry_at_ms: Option<Option<i64>>,
+    /// See [`StepRun::attempts`].
+    pub attempts: Option<String>,
 }
 
 impl StepChange {
@@ -171,6 +204,8 @@ impl StepChange {
         set(&mut step.error, self.error);
         set(&mut step.started_ms, self.started_ms);
         set(&mut step.finished_ms, self.finished_ms);
+        set(&mut step.retry_at_ms, self.retry_at_ms);
+        set(&mut step.attempts, self.attempts);
     }
 
     /// A change of state alone.

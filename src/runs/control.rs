@@ -137,6 +137,7 @@ pub fn retry_step(
         error: Some(None),
         started_ms: Some(None),
         finished_ms: Some(None),
+        retry_at_ms: Some(None),
         ..StepChange::to(StepState::Planned)
     };
     decide(conn, &run, &step, &change, "retry", decision)?;

@@ -108,6 +108,37 @@ pub(super) async fn perform(
     }
 }
 
+/// Another attempt at a step whose last one failed: what came of that is looked up first.
+pub(super) async fn look_and_perform(
+    ctx: Context,
+    step: StepRun,
+    prepared: Prepared,
+    attempt: Attempt,
+) -> Finished {
+    let limit = attempt.deadline.min(Instant::now() + LOOK_UP_LIMIT);
+    let looked = timeout_at(limit, prepared.effect.look_up(&attempt)).await;
+    let ending = match looked {
+        Ok(Ok(Found::NotDone | Found::Begun(_))) => {
+            return perform(ctx, step, prepared, attempt).await;
+        }
+        Ok(Ok(Found::Done(outcome))) => Ending::Known(outcome),
+        Ok(Ok(Found::Unclear(reason))) => Ending::Unclear(reason),
+        // Nothing new was begun, so the last attempt's failure still stands.
+        Ok(Err(cause)) => Ending::Known(Outcome {
+            outputs: attempt.noted,
+            ..Outcome::failed(cause)
+        }),
+        Err(_) => Ending::Known(Outcome {
+            outputs: attempt.noted,
+            ..Outcome::failed(too_late(&step))
+        }),
+    };
+    Finished {
+        step: step.id,
+        ending,
+    }
+}
+
 /// Goes on with a step whose effect may have happened before a crash, and that its kind can repeat or look up. With `begin` false, the run
 /// is being ended: what has not happened is left so.
 pub(super) async fn resume(

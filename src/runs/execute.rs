@@ -12,7 +12,7 @@ use crate::models::{RunId, RunState, StepRunId, StepState};
 use crate::runs::effects::{self, Ending, Finished};
 use crate::runs::graph::{self, Next, StepView};
 use crate::runs::journal::{self, Claim, Journal};
-use crate::runs::{Boundary, Context, recover, scope};
+use crate::runs::{Boundary, Context, recover, retry, scope};
 
 /// Claims a run and drives it to its end, or to where a person must decide. Does nothing when another worker has it, or it is over: a
 /// message that is delivered twice is harmless.
@@ -101,14 +101,28 @@ impl Drive {
     async fn advance(&mut self) -> Result<Flow> {
         let stopping = *self.claim.ctx.stop.borrow();
         match self.next()? {
-            Next::Start(_) if stopping && self.effects.is_empty() => {
+            Next::Start(_) | Next::TryAgain(_) | Next::Wait
+                if stopping && self.effects.is_empty() =>
+            {
                 self.claim.release().await?;
                 Ok(Flow::Over)
             }
-            Next::Start(_) if stopping => Ok(Flow::Wait),
+            Next::Start(_) | Next::TryAgain(_) if stopping => Ok(Flow::Wait),
             Next::Start(positions) => {
                 for position in positions {
                     self.start(position).await?;
+                }
+                Ok(Flow::On)
+            }
+            Next::TryAgain(positions) => {
+                for position in positions {
+                    self.try_again(position).await?;
+                }
+                Ok(Flow::On)
+            }
+            Next::GiveUp(positions) => {
+                for position in positions {
+                    self.give_up(position).await?;
                 }
                 Ok(Flow::On)
             }
@@ -120,7 +134,8 @@ impl Drive {
     }
 
     fn next(&self) -> Result<Next> {
-        let kinds = self.claim.ctx.kinds;
+        let ctx = &self.claim.ctx;
+        let now_ms = ctx.now_ms();
         let view = |step: &StepRun| {
             let depends_on = serde_json::from_str(&step.depends_on).map_err(|cause| {
                 Error::internal(
@@ -133,7 +148,8 @@ impl Drive {
                 depends_on,
                 state: step.state,
                 in_flight: self.in_flight.contains(&step.id),
-                undoable: effects::undoable(kinds, step),
+                retry: retry::of(ctx, step, now_ms),
+                undoable: effects::undoable(ctx.kinds, step),
             })
         };
         let steps = self.journal.steps.iter().map(view);
@@ -154,7 +170,7 @@ impl Drive {
     }
 
     /// As [`Drive::change`] for an outcome, which must not be lost.
-    async fn keep(&mut self, step: &StepRun, change: StepChange, line: String) -> Result<()> {
+    pub async fn keep(&mut self, step: &StepRun, change: StepChange, line: String) -> Result<()> {
         self.claim
             .keep(step.id, step.state, change.clone(), line)
             .await?;
@@ -163,7 +179,7 @@ impl Drive {
         Ok(())
     }
 
-    fn step(&self, found: impl Fn(&StepRun) -> bool) -> Result<StepRun> {
+    pub fn step(&self, found: impl Fn(&StepRun) -> bool) -> Result<StepRun> {
         let step = self.journal.steps.iter().find(|step| found(step));
         step.cloned()
             .ok_or_else(|| Error::Internal("a step of the run has vanished".into()))
@@ -248,10 +264,12 @@ impl Drive {
         Ok(())
     }
 
-    async fn refuse(&mut self, step: &StepRun, to: StepState, cause: &Error) -> Result<()> {
+    /// What cannot be prepared ends without a (further) effect.
+    pub async fn refuse(&mut self, step: &StepRun, to: StepState, cause: &Error) -> Result<()> {
         let text = journal::cut(&cause.to_string());
         let change = StepChange {
             error: Some(Some(text.clone())),
+            retry_at_ms: Some(None),
             finished_ms: Some(Some(self.claim.ctx.now_ms())),
             ..StepChange::to(to)
         };
@@ -269,6 +287,9 @@ impl Drive {
             Ending::Unclear(reason) => return self.explain(&step, reason).await,
         };
         let undoing = step.state == StepState::Undoing;
+        if !undoing && self.put_off(&step, &outcome).await? {
+            return Ok(());
+        }
         let (good, bad) = if undoing {
             (StepState::Undone, StepState::UndoFailed)
         } else {
@@ -279,6 +300,8 @@ impl Drive {
             // The report and the error stay those of the step itself, unless the undo has an error of its own.
             change.report = None;
             change.error = change.error.filter(Option::is_some);
+        } else if let Some(Some(error)) = &mut change.error {
+            *error = retry::with_attempts(error, &step);
         }
         let state = change.state.unwrap_or(bad);
         let line = match &outcome.fault {

@@ -13,8 +13,21 @@ pub(super) struct StepView {
     pub state: StepState,
     /// Whether this worker has its effect or its undo under way. A `started` step that is not in flight has an outcome nobody knows.
     pub in_flight: bool,
+    /// Whether an attempt at it failed and another is to follow.
+    pub retry: Retry,
     /// Whether its kind can be undone, and there is something to undo: it succeeded, or failed half-way.
     pub undoable: bool,
+}
+
+/// Whether a step that failed is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It is not.
+    No,
+    /// It will be, later.
+    Later,
+    /// It is, now.
+    Due,
 }
 
 /// What comes next.
@@ -22,6 +35,10 @@ pub(super) struct StepView {
 pub(super) enum Next {
     /// Start these steps, by position.
     Start(Vec<i32>),
+    /// Try these steps again.
+    TryAgain(Vec<i32>),
+    /// Do not try these steps again: they have failed.
+    GiveUp(Vec<i32>),
     /// These steps are to be taken back. All are marked before the first is, so that a failed one among them is not forgotten once it is.
     TakeBack(Vec<i32>),
     /// Take this step back.
@@ -37,20 +54,30 @@ pub(super) fn next(steps: &[StepView], on_failure: OnFailure, cancelled: bool) -
     use StepState::{Failed, Planned, Skipped, Started, Succeeded, UndoFailed, Undoing, Undone};
     let any = |states: &[StepState]| steps.iter().any(|step| states.contains(&step.state));
     let in_flight = steps.iter().any(|step| step.in_flight);
+    let retried = |step: &&StepView| step.state == Started && step.retry != Retry::No;
+    let waiting: Vec<&StepView> = steps.iter().filter(retried).collect();
     let unclear = steps
         .iter()
-        .any(|step| step.state == Started && !step.in_flight);
+        .any(|step| step.state == Started && !step.in_flight && !retried(&step));
     let halted = cancelled || unclear || any(&[Failed, Skipped, Undoing, Undone, UndoFailed]);
 
     if !halted {
+        let due = waiting.iter().filter(|step| step.retry == Retry::Due);
+        let due: Vec<_> = due.map(|step| step.position).collect();
+        if !due.is_empty() {
+            return Next::TryAgain(due);
+        }
         let ready = ready(steps);
-        return match (ready.is_empty(), in_flight) {
+        return match (ready.is_empty(), in_flight || !waiting.is_empty()) {
             (false, _) => Next::Start(ready),
             (true, true) => Next::Wait,
             (true, false) if !any(&[Planned]) => Next::End(RunState::Succeeded),
             // A step that waits for what can never be; the plan refuses such a run.
             (true, false) => Next::End(RunState::Stuck),
         };
+    }
+    if !waiting.is_empty() {
+        return Next::GiveUp(waiting.iter().map(|step| step.position).collect());
     }
     if in_flight {
         return Next::Wait;
@@ -148,6 +175,7 @@ mod tests {
                 },
                 state: *state,
                 in_flight: flying.contains(&position),
+                retry: Retry::No,
                 undoable: *state == Succeeded,
             })
             .collect()
@@ -187,6 +215,37 @@ mod tests {
             Next::Wait,
             "4 waits for 3"
         );
+    }
+
+    #[test]
+    fn a_step_that_waits_to_be_tried_again_is_begun_when_it_is_due_and_given_up_when_the_run_ends()
+    {
+        let waits = |retry, others: &[StepState]| {
+            let mut steps = chain(&[&[Started], others].concat(), &[]);
+            steps[0].retry = retry;
+            steps
+        };
+        for (steps, cancelled, expected) in [
+            (waits(Retry::Later, &[Planned]), false, Next::Wait),
+            (
+                waits(Retry::Due, &[Planned]),
+                false,
+                Next::TryAgain(vec![1]),
+            ),
+            (waits(Retry::Due, &[Planned]), true, Next::GiveUp(vec![1])),
+            (waits(Retry::Later, &[Failed]), false, Next::GiveUp(vec![1])),
+            (waits(Retry::Due, &[Started]), false, Next::GiveUp(vec![1])),
+        ] {
+            assert_eq!(
+                next(&steps, OnFailure::Stop, cancelled),
+                expected,
+                "{steps:?}"
+            );
+        }
+        // Another branch goes on meanwhile.
+        let mut steps = waits(Retry::Later, &[Planned]);
+        steps[1].depends_on = vec![];
+        assert_eq!(next(&steps, OnFailure::Stop, false), Next::Start(vec![2]));
     }
 
     #[test]
@@ -299,22 +358,29 @@ mod tests {
 
     fn any_steps() -> impl Strategy<Value = Vec<StepView>> {
         let state = prop::sample::select(StepState::ALL);
+        let retry = prop::sample::select(vec![Retry::No, Retry::Later, Retry::Due]);
         let step = (
             state,
             prop::collection::vec(1..7_i32, 0..3),
             any::<bool>(),
             any::<bool>(),
+            retry,
         );
         prop::collection::vec(step, 1..7).prop_map(|steps| {
             (1..)
                 .zip(steps)
-                .map(|(position, (state, depends_on, flying, can))| StepView {
-                    position,
-                    depends_on: depends_on.into_iter().filter(|on| *on < position).collect(),
-                    state,
-                    in_flight: flying && [Started, Undoing].contains(&state),
-                    undoable: can && [Succeeded, Failed].contains(&state),
-                })
+                .map(
+                    |(position, (state, depends_on, flying, can, retry))| StepView {
+                        position,
+                        depends_on: depends_on.into_iter().filter(|on| *on < position).collect(),
+                        state,
+                        in_flight: flying
+                            && retry == Retry::No
+                            && [Started, Undoing].contains(&state),
+                        retry: if state == Started { retry } else { Retry::No },
+                        undoable: can && [Succeeded, Failed].contains(&state),
+                    },
+                )
                 .collect()
         })
     }
@@ -343,7 +409,16 @@ mod tests {
                     prop_assert!(positions.iter().all(|position| at(*position).undoable));
                     prop_assert!(steps.iter().all(|step| !step.in_flight && step.state != Started));
                 }
-                Next::Wait => prop_assert!(steps.iter().any(|step| step.in_flight)),
+                Next::Wait => prop_assert!(steps.iter().any(|step| step.in_flight || step.retry == Retry::Later)),
+                Next::TryAgain(positions) => {
+                    prop_assert!(!cancelled && !positions.is_empty());
+                    prop_assert!(positions.iter().all(|position| at(*position).retry == Retry::Due));
+                    prop_assert!(steps.iter().all(|step| step.state != Failed));
+                }
+                Next::GiveUp(positions) => {
+                    prop_assert!(!positions.is_empty());
+                    prop_assert!(positions.iter().all(|position| at(*position).retry != Retry::No));
+                }
                 Next::End(state) => {
                     prop_assert!(steps.iter().all(|step| !step.in_flight && step.state != Undoing));
                     let unclear = steps.iter().any(|step| step.state == Started);

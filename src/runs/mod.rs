@@ -15,7 +15,10 @@ pub mod execute;
 mod graph;
 mod journal;
 pub mod recover;
+mod retry;
 mod scope;
+
+pub use retry::Pauses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +51,8 @@ pub struct Context {
     pub lease: Duration,
     /// See [`BEAT`].
     pub beat: Duration,
+    /// Between two attempts at a step.
+    pub pauses: Pauses,
     /// Is told of every boundary of the journal; does nothing outside of tests.
     pub witness: Arc<dyn Witness>,
 }
@@ -63,6 +68,7 @@ impl Context {
             clock: Arc::new(|| to_ms(Utc::now())),
             lease: LEASE,
             beat: BEAT,
+            pauses: Pauses::default(),
             witness: Arc::new(Nobody),
         }
     }
@@ -83,6 +89,8 @@ pub enum Boundary {
     Started(StepRunId),
     /// An effect is over; its outcome is not written.
     Effected(StepRunId),
+    /// A failed attempt was written, and when the next one follows.
+    PutOff(StepRunId),
     /// An outcome was written.
     Finished(StepRunId),
     /// An undo was announced; it has not begun.

@@ -10,8 +10,8 @@ use crate::runs::effects::{self, Ending, Finished};
 use crate::runs::execute::Drive;
 use crate::runs::journal::Journal;
 
-/// How often a repeatable effect is begun in all, before a person is asked: an effect that brings Headroom down would do so for ever.
-const MAX_ATTEMPTS: i32 = 5;
+/// How often an effect is begun and lost, before a person is asked: an effect that brings Headroom down would do so for ever.
+const MAX_LOST: i32 = 5;
 
 /// Runs that a worker should drive and none does: the wake-up was lost, or the process that drove them died and its claim has lapsed.
 ///
@@ -25,7 +25,9 @@ pub async fn open_runs(db: &Db, now_ms: i64) -> Result<Vec<RunId>> {
 /// begins it again.
 pub(super) async fn take_up(drive: &mut Drive) -> Result<()> {
     let steps = drive.journal.steps.clone();
-    for step in steps.iter().filter(|step| step.state == StepState::Started) {
+    // A step that waits to be tried again has nothing under way.
+    let lost = |step: &&StepRun| step.state == StepState::Started && step.retry_at_ms.is_none();
+    for step in steps.iter().filter(lost) {
         take_up_step(drive, step).await?;
     }
     Ok(())
@@ -37,10 +39,11 @@ async fn take_up_step(drive: &mut Drive, step: &StepRun) -> Result<()> {
         step: step.id,
         ending: Ending::Unclear(reason),
     };
-    if step.attempt >= MAX_ATTEMPTS {
+    let known = i32::try_from(step.tried()?.len()).unwrap_or(i32::MAX);
+    let lost = step.attempt.saturating_sub(known);
+    if lost >= MAX_LOST {
         let reason = format!(
-            "it was begun {} times and Headroom stopped each time before it ended; look on the target, then retry it or mark it done",
-            step.attempt
+            "it was begun {lost} times and Headroom stopped each time before it ended; look on the target, then retry it or mark it done"
         );
         return drive.finish(unclear(reason)).await;
     }

@@ -234,6 +234,8 @@ CREATE TABLE step_runs (
     error TEXT,
     started_ms BIGINT,
     finished_ms BIGINT,
+    retry_at_ms BIGINT,
+    attempts TEXT NOT NULL DEFAULT '[]',
     UNIQUE (run_id, position)
 );
 

@@ -171,9 +171,12 @@ impl Tasks {
             let (site, failed) = (&site, &failed);
             async move {
                 let result = match login {
-                    _ if failed.load(Ordering::Relaxed) && !self.action.keep_going => Err(
-                        Error::Conflict("not begun: the task failed on another node before".into()),
-                    ),
+                    _ if failed.load(Ordering::Relaxed) && !self.action.keep_going => {
+                        Err(Error::Upstream {
+                            what: "not begun: the task failed on another node before".into(),
+                            retryable: true,
+                        })
+                    }
                     _ if *attempt.cancelled.borrow() => {
                         Err(Error::Conflict("not begun: the run was cancelled".into()))
                     }

@@ -112,6 +112,7 @@ impl Scaling {
             outputs: self.outputs(from, to),
             report: Report(vec![entry]),
             fault: scaled.fault,
+            ..Outcome::default()
         }
     }
 

@@ -39,6 +39,7 @@ pub async fn refused(attempt: &Attempt, fault: Fault, progress: &mut Progress) -
         return fault.into();
     }
     progress.outputs.clear();
+    progress.harmless = true;
     fault.into()
 }
 

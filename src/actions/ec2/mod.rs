@@ -38,6 +38,8 @@ pub(super) const LAST_LIMIT: Duration = Duration::from_secs(8);
 /// What a step gives out and how its parts went, as they go.
 pub(super) struct Progress {
     pub outputs: Outputs,
+    /// See [`Outcome::harmless`].
+    pub harmless: bool,
     entries: Vec<Entry>,
     begun: Instant,
     part: Instant,
@@ -48,6 +50,7 @@ impl Progress {
         let now = Instant::now();
         Self {
             outputs: Outputs::new(),
+            harmless: false,
             entries: Vec::new(),
             begun: now,
             part: now,
@@ -104,6 +107,7 @@ impl Progress {
             outputs: self.outputs,
             report: Report(self.entries),
             fault,
+            harmless: self.harmless,
         }
     }
 }

@@ -105,7 +105,7 @@ impl Effect for ZabbixBackup {
                     let mut outputs = Outputs::new();
                     outputs.insert("dir".into(), self.dir.clone().into());
                     outputs.extend(written.iter().map(|(file, count)| (file.trim_end_matches(".json").to_owned(), (*count).into())));
-                    Outcome { outputs, report: Report(vec![entry]), fault: None }
+                    Outcome { outputs, report: Report(vec![entry]), ..Outcome::default() }
                 }
                 Err(fault) => {
                     entry.error = Some(fault.to_string());

@@ -359,16 +359,23 @@ impl Engine {
     }
 }
 
+/// Nothing was begun on the host. A key that is refused is refused again until a person has looked at it.
 pub(super) fn upstream(host: &Host, why: &str) -> Error {
     Error::Upstream {
         what: format!("ssh {}: {why}", label(host)),
-        retryable: true,
+        retryable: !why.starts_with("refused: "),
     }
 }
 
+/// What was begun may be over, or go on.
 fn lost(host: &Host, cause: &std::io::Error) -> Error {
-    let why = format!("the connection was lost while a command ran: {cause}");
-    upstream(host, &why)
+    Error::Upstream {
+        what: format!(
+            "ssh {}: the connection was lost while a command ran: {cause}",
+            label(host)
+        ),
+        retryable: false,
+    }
 }
 
 /// Waits for work until the deadline, or until nobody waits for its outcome any more.

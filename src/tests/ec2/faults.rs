@@ -67,7 +67,19 @@ async fn throttled_and_slow_calls_are_repeated_within_the_time_limit() {
 }
 
 #[tokio::test]
-async fn no_capacity_fails_at_once_and_leaves_nothing() {
+async fn no_capacity_is_asked_for_again_until_there_is_some() {
+    let world = World::new();
+    let none = Fault::Refuse(500, "InsufficientInstanceCapacity");
+    world.faults.inject("RunInstances", none, 2);
+    world.deployed().await;
+    assert_eq!(world.faults.calls("RunInstances"), 3);
+    assert_eq!(world.former().len(), 2, "each refused launch is told");
+    assert_eq!(world.cloud.instances().await.len(), 1);
+    world.no_leak("no capacity").await;
+}
+
+#[tokio::test]
+async fn no_capacity_within_the_time_limit_fails_and_leaves_nothing() {
     let world = World::new();
     world.edit(|profile| profile.instance_type = "scarce.small".into());
     let error = fails(&world, RunState::Failed).await;

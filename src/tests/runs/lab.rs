@@ -39,7 +39,7 @@ use headroom::models::trigger::{NewTrigger, Trigger};
 use headroom::models::{
     Mode, NodeState, OnFailure, Origin, RunId, RunState, StepRunId, StepState, StepTarget, When,
 };
-use headroom::runs::{Context, execute};
+use headroom::runs::{Context, Pauses, execute};
 use headroom::samples::Store;
 use headroom::vault::Vault;
 use serde_json::{Value, json};
@@ -356,6 +356,10 @@ pub fn context(
     let mut ctx = Context::new(Arc::new(tools), worker, stop);
     ctx.kinds = KINDS;
     ctx.beat = Duration::from_millis(20);
+    ctx.pauses = Pauses {
+        first: Duration::from_millis(20),
+        longest: Duration::from_millis(50),
+    };
     ctx
 }
 
@@ -449,6 +453,12 @@ pub struct Probe {
     recovery: Recovery,
     /// After the thing was made.
     fails: bool,
+    /// So many attempts fail with a fault that passes.
+    flaky: i64,
+    /// They fail after the thing was made.
+    after: bool,
+    /// They say that nothing happened.
+    harmless: bool,
     undo_fails: bool,
     /// Nodes that the step adds to the cluster.
     adds: Option<String>,
@@ -470,6 +480,9 @@ impl Settings for Probe {
                 _ => Recovery::LookUp,
             },
             fails: fields.switch("fails"),
+            flaky: fields.integer("flaky", 0..=100).unwrap_or(0),
+            after: fields.switch("after"),
+            harmless: fields.switch("harmless"),
             undo_fails: fields.switch("undo_fails"),
             adds: mode.strip_prefix("adds ").map(str::to_owned),
         }
@@ -503,6 +516,17 @@ impl Probe {
         self.folder.join(format!("thing-{token}"))
     }
 
+    fn busy(&self, outputs: Outputs) -> Outcome {
+        Outcome {
+            outputs,
+            harmless: self.harmless,
+            ..Outcome::failed(Error::Upstream {
+                what: "the maker is busy".into(),
+                retryable: true,
+            })
+        }
+    }
+
     fn outputs(token: &str) -> Outputs {
         let pairs = [("thing".to_owned(), Value::from(token))];
         pairs.into_iter().collect()
@@ -515,9 +539,17 @@ impl Effect for Probe {
             let token = &attempt.token;
             // A cloud makes no second instance for the same token; the log shows how often it was asked.
             append(&self.folder.join("asked"), token);
+            let busy =
+                i64::try_from(lines(&self.folder.join("asked")).len()).unwrap() <= self.flaky;
+            if busy && !self.after {
+                return self.busy(Outputs::new());
+            }
             if !self.thing(token).exists() {
                 append(&self.folder.join("made"), token);
                 append(&self.thing(token), "here");
+            }
+            if busy {
+                return self.busy(Self::outputs(token));
             }
             if let Some(name) = &self.adds {
                 let name = name.clone();

@@ -199,6 +199,60 @@ async fn a_server_that_says_nothing_is_given_up_at_the_time_limit() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_to_come_back_later_is_asked_again_and_nobody_gets_a_mail_twice() {
+    let server = Smtp::start(Mode::Plain);
+    let lab = Lab::with_mail(mailer(format!(
+        "smtp://localhost:{}?tls=none",
+        server.port()
+    )));
+    let run = plan(&lab, json!(["ops@example.org", "grey@example.org"]));
+    assert_eq!(
+        lab.drive(run).await,
+        RunState::Succeeded,
+        "{}",
+        lab.error(run, "tell")
+    );
+    let to: Vec<_> = server
+        .mailbox()
+        .iter()
+        .map(|mail| mail["to"][0].clone())
+        .collect();
+    assert_eq!(to, ["ops@example.org", "grey@example.org"]);
+    let step = lab.step(run, "tell");
+    assert_eq!(step.attempt, 2);
+    assert!(step.tried().unwrap()[0].error.contains("4.7.1 greylisted"));
+    assert_eq!(
+        lab.report(run, "tell").0[0].stdout,
+        "sent by an earlier attempt"
+    );
+}
+
+#[tokio::test]
+async fn a_mail_whose_acceptance_was_lost_is_not_sent_again_unless_it_may_be() {
+    for repeatable in [false, true] {
+        let server = Smtp::start(Mode::Plain);
+        let lab = Lab::with_mail(mailer(format!(
+            "smtp://localhost:{}?tls=none",
+            server.port()
+        )));
+        let settings = json!({
+            "address": "lost@example.org", "title": "t", "content": "c", "repeatable": repeatable,
+        });
+        let tell = Planned::new("tell", "Email", settings).within(2);
+        let run = lab.plan(OnFailure::Stop, &[tell]);
+        assert_eq!(lab.drive(run).await, RunState::Failed);
+        let error = lab.error(run, "tell");
+        assert!(
+            error.contains("so it may have been sent nevertheless"),
+            "{error}"
+        );
+        let (attempt, mails) = (lab.step(run, "tell").attempt, server.mailbox().len());
+        assert_eq!(attempt > 1, repeatable, "{attempt}: {error}");
+        assert_eq!(i32::try_from(mails).unwrap(), attempt);
+    }
+}
+
+#[tokio::test]
 async fn without_a_server_the_step_says_which_setting_is_missing() {
     let lab = Lab::new();
     let run = plan(&lab, json!("ops@example.org"));

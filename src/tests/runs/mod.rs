@@ -9,6 +9,7 @@ mod fabric;
 pub mod lab;
 mod mail;
 mod puppet;
+mod retry;
 mod scripts;
 mod ssh;
 mod zabbix;

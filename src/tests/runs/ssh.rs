@@ -103,6 +103,27 @@ async fn a_script_runs_on_every_node_and_a_dead_one_keeps_none_waiting() {
             .count(),
         4
     );
+    assert_eq!(
+        lab.step(run, "all").attempt,
+        1,
+        "four nodes have run it: it is not repeated for the fifth"
+    );
+}
+
+#[tokio::test]
+async fn a_script_that_began_on_no_node_is_tried_again_within_its_time_limit() {
+    let sshd = Sshd::start(1);
+    let lab = lab();
+    lab.add_ssh_node("web01", "127.0.0.1", ports::free(), &sshd);
+    let run = lab.plan(OnFailure::Stop, &[Planned::script("one", "true").within(2)]);
+    assert_eq!(lab.drive(run).await, RunState::Failed);
+    let (step, error) = (lab.step(run, "one"), lab.error(run, "one"));
+    assert!(step.attempt > 1, "{error}");
+    assert!(
+        error.contains("connection refused")
+            && error.contains("attempts were made within the time limit of 2 s"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ import sys
 from aiosmtpd.smtp import SMTP, AuthResult
 
 mode = sys.argv[1]
+greylisted = set()
 
 
 class Handler:
@@ -16,6 +17,9 @@ class Handler:
         if address.startswith("refused@"):
             return "550 5.1.1 no such mailbox"
         if address.startswith("later@"):
+            return "451 4.7.1 greylisted, come back later"
+        if address.startswith("grey@") and address not in greylisted:
+            greylisted.add(address)
             return "451 4.7.1 greylisted, come back later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
@@ -36,6 +40,9 @@ class Handler:
         }
         with open("mailbox", "a") as mailbox:
             mailbox.write(json.dumps(entry) + "\n")
+        if envelope.rcpt_tos[0].startswith("lost@"):
+            # The mail is taken, and nobody is told.
+            server.transport.abort()
         return "250 2.0.0 accepted as %d" % len(open("mailbox").readlines())
 
 

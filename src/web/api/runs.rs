@@ -88,6 +88,10 @@ pub struct Step {
     state: StepState,
     /// How often its effect was begun.
     attempt: i32,
+    /// The attempts before the present one, with why they failed.
+    attempts: Vec<Attempt>,
+    /// When the next attempt begins, after one that failed.
+    retry_at: Option<DateTime<Utc>>,
     /// Seconds its effect may take.
     timeout_secs: i64,
     /// What later steps can use.
@@ -100,6 +104,17 @@ pub struct Step {
     started: Option<DateTime<Utc>>,
     /// When its effect was over.
     finished: Option<DateTime<Utc>>,
+}
+
+/// An attempt that failed and was followed by another.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Attempt {
+    /// Which one, from 1.
+    number: i32,
+    /// When it failed.
+    failed: DateTime<Utc>,
+    /// Why.
+    error: String,
 }
 
 /// A line of a run's log.
@@ -337,7 +352,14 @@ impl TryFrom<StepRun> for Step {
     type Error = Error;
 
     fn try_from(row: StepRun) -> Result<Self> {
+        let attempts = row.tried()?.into_iter().map(|tried| Attempt {
+            number: tried.attempt,
+            failed: from_ms(tried.failed_ms),
+            error: tried.error,
+        });
         Ok(Self {
+            attempts: attempts.collect(),
+            retry_at: time(row.retry_at_ms),
             depends_on: stored_json("a step", &row.depends_on)?,
             outputs: stored_json("a step's outputs", &row.outputs)?,
             report: stored_json("a step's report", &row.report)?,

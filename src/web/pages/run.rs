@@ -10,7 +10,7 @@ use crate::actions::{Entry, Report};
 use crate::models::decision::Decision;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
-use crate::models::step_run::StepRun;
+use crate::models::step_run::{StepRun, Tried};
 use crate::models::{OnFailure, Origin, RunId, RunState, StepRunId};
 use crate::web::error::Answer;
 use crate::web::pages::decide::Choices;
@@ -30,6 +30,8 @@ struct StepLine {
     badge: Badge,
     took: String,
     attempt: i32,
+    tried: Vec<(Tried, String)>,
+    again: Option<Moment>,
     timeout: String,
     waits: String,
     summary: String,
@@ -146,6 +148,8 @@ fn step_line(
     choices: Choices,
     now_ms: i64,
 ) -> StepLine {
+    // Damage to this list costs the list, not the page.
+    let tried = step.tried().unwrap_or_default().into_iter();
     let took = step.started_ms.map_or_else(String::new, |started_ms| {
         duration(
             step.finished_ms
@@ -175,6 +179,10 @@ fn step_line(
         kind: step.kind,
         attempt: step.attempt,
         error: step.error,
+        tried: tried
+            .map(|it| (it.clone(), clock_secs(it.failed_ms)))
+            .collect(),
+        again: step.retry_at_ms.map(|at_ms| Moment::new(at_ms, now_ms)),
         undo,
         took,
     }
