@@ -97,7 +97,10 @@ fn files(conn: &mut Connection) -> Result<BTreeSet<PathBuf>> {
     let ssh = SshProfile::all(conn)?.into_iter();
     let jvm = JvmProfile::all(conn)?.into_iter();
     let named = ssh
-        .flat_map(|profile| [profile.private_key_file, profile.known_hosts_file])
+        .flat_map(|profile| {
+            let files = [profile.private_key_file, profile.known_hosts_file];
+            files.into_iter().chain([profile.certificate_file])
+        })
         .chain(jvm.map(|profile| profile.ca_file));
     Ok(named.flatten().map(PathBuf::from).collect())
 }

@@ -9,13 +9,13 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::clients::jmx::Jvm;
-use crate::clients::ssh::{Host, KnownHosts, Login, Trust};
+use crate::clients::ssh::{Host, Identity, KnownHosts, Login, Trust};
 use crate::collectors::jvm::JvmProfiles;
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::counter::Counter;
 use crate::models::node::{self, Node};
-use crate::models::ssh_profile::SshProfile;
+use crate::models::ssh_profile::{SshProfile, jump};
 use crate::models::trigger::{self, Trigger};
 use crate::models::{
     ClusterId, CounterId, CounterKind, HostKeyPolicy, JvmProfileId, NodeId, NodeState, SshProfileId,
@@ -292,18 +292,63 @@ fn login(
     let name = &profile.name;
     let port = u16::try_from(profile.port)
         .map_err(|_| format!("ssh profile \"{name}\": {} is no port", profile.port))?;
-    let key = match (profile.private_key_secret, &profile.private_key_file) {
-        (Some(secret), _) => vault
-            .get(conn, secret)
-            .map_err(|cause| format!("ssh profile \"{name}\": its private key: {cause}"))?,
-        (None, Some(file)) => SecretString::from(read(name, "private key", file)?),
-        (None, None) => return Err(format!("ssh profile \"{name}\" has no private key")),
-    };
+    let identity = identity(conn, vault, profile)?;
     let trust = match profile.host_keys {
         HostKeyPolicy::FirstUse => Trust::FirstUse,
         HostKeyPolicy::Pinned => Trust::Pinned(Arc::new(pinned(profile)?)),
     };
-    Ok((port, Arc::new(Login::new(&profile.login, key, trust))))
+    let via = match &profile.proxy_jump {
+        Some(text) => {
+            let (user, host, port) = jump(text)
+                .ok_or_else(|| format!("ssh profile \"{name}\": {text:?} is no jump host"))?;
+            let user = user.unwrap_or(&profile.login);
+            Some(Host {
+                address: host.to_owned(),
+                port: port.unwrap_or(22),
+                login: Arc::new(Login::with(user, identity.clone(), trust.clone(), None)),
+            })
+        }
+        None => None,
+    };
+    let login = Login::with(&profile.login, identity, trust, via);
+    Ok((port, Arc::new(login)))
+}
+
+fn identity(
+    conn: &mut Connection,
+    vault: &Vault,
+    profile: &SshProfile,
+) -> Result<Identity, String> {
+    let name = &profile.name;
+    if profile.agent {
+        return Ok(Identity::Agent);
+    }
+    let mut secret = |id, what| {
+        let got = vault.get(conn, id);
+        got.map_err(|cause| format!("ssh profile \"{name}\": its {what}: {cause}"))
+    };
+    let key = match (profile.private_key_secret, &profile.private_key_file) {
+        (Some(id), _) => secret(id, "private key")?,
+        (None, Some(file)) => SecretString::from(read(name, "private key", file)?),
+        (None, None) => return Err(format!("ssh profile \"{name}\" has no private key")),
+    };
+    let passphrase = match (profile.passphrase_secret, &profile.passphrase_env) {
+        (Some(id), _) => Some(secret(id, "passphrase")?),
+        (None, Some(variable)) => {
+            let text = std::env::var(variable).map_err(|cause| {
+                format!("ssh profile \"{name}\": its passphrase in {variable}: {cause}")
+            })?;
+            Some(SecretString::from(text))
+        }
+        (None, None) => None,
+    };
+    let certificate = profile.certificate_file.as_ref();
+    let certificate = certificate.map(|file| read(name, "certificate", file));
+    Ok(Identity::Key {
+        key,
+        passphrase,
+        certificate: certificate.transpose()?,
+    })
 }
 
 fn pinned(profile: &SshProfile) -> Result<KnownHosts, String> {

@@ -272,17 +272,22 @@ fn drop_own_secret(
     kind: Kind,
     profile: &str,
 ) -> Result<()> {
-    let name = match kind {
-        Kind::SshProfile => format!("ssh_profile.{profile}.private_key"),
-        Kind::JvmProfile => format!("jvm_profile.{profile}.password"),
-        Kind::Ec2Profile => format!("ec2_profile.{profile}.secret_access_key"),
+    let names = match kind {
+        Kind::SshProfile => vec![
+            format!("ssh_profile.{profile}.private_key"),
+            format!("ssh_profile.{profile}.passphrase"),
+        ],
+        Kind::JvmProfile => vec![format!("jvm_profile.{profile}.password")],
+        Kind::Ec2Profile => vec![format!("ec2_profile.{profile}.secret_access_key")],
         _ => return Ok(()),
     };
-    if let Some(id) = present.ids.secrets.get(&name)
-        && uses::of_secret(conn, id)?.is_empty()
-    {
-        Secret::delete(conn, id)?;
-        tracing::info!(secret.name = %name, "{SECRET} removed: nothing uses it any more");
+    for name in names {
+        if let Some(id) = present.ids.secrets.get(&name)
+            && uses::of_secret(conn, id)?.is_empty()
+        {
+            Secret::delete(conn, id)?;
+            tracing::info!(secret.name = %name, "{SECRET} removed: nothing uses it any more");
+        }
     }
     Ok(())
 }

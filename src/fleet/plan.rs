@@ -34,8 +34,19 @@ pub(super) fn adopt(file: &mut FleetFile, present: &Present) -> Vec<OwnSecret> {
 fn take_secrets(file: &mut FleetFile) -> Vec<OwnSecret> {
     let mut found = Vec::new();
     for profile in &mut file.ssh_profiles {
+        if let Some(inline) = profile.passphrase.take() {
+            let name = profile.own_secret("passphrase");
+            profile.passphrase_secret = Some(name.clone());
+            found.push(OwnSecret {
+                kind: Kind::SshProfile,
+                profile: profile.name.clone(),
+                field: "passphrase",
+                name,
+                secret: inline.0,
+            });
+        }
         if let Some(inline) = profile.private_key.take() {
-            let name = profile.own_secret();
+            let name = profile.own_secret("private_key");
             profile.private_key_secret = Some(name.clone());
             found.push(OwnSecret {
                 kind: Kind::SshProfile,

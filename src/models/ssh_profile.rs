@@ -22,6 +22,16 @@ pub struct SshProfile {
     pub private_key_file: Option<String>,
     /// A private key in the vault.
     pub private_key_secret: Option<SecretId>,
+    /// A variable of Headroom's environment with the passphrase of the private key.
+    pub passphrase_env: Option<String>,
+    /// The passphrase of the private key, in the vault.
+    pub passphrase_secret: Option<SecretId>,
+    /// Whether the keys of an ssh-agent are used instead of a private key.
+    pub agent: bool,
+    /// The OpenSSH certificate of the private key, on Headroom's host.
+    pub certificate_file: Option<String>,
+    /// The host that nodes are reached through: `user@host:port`.
+    pub proxy_jump: Option<String>,
     /// How a host's key is trusted.
     pub host_keys: HostKeyPolicy,
     /// Where pinned keys stand.
@@ -46,6 +56,16 @@ pub struct NewSshProfile {
     pub private_key_file: Option<String>,
     /// See [`SshProfile::private_key_secret`].
     pub private_key_secret: Option<SecretId>,
+    /// See [`SshProfile::passphrase_env`].
+    pub passphrase_env: Option<String>,
+    /// See [`SshProfile::passphrase_secret`].
+    pub passphrase_secret: Option<SecretId>,
+    /// See [`SshProfile::agent`].
+    pub agent: bool,
+    /// See [`SshProfile::certificate_file`].
+    pub certificate_file: Option<String>,
+    /// See [`SshProfile::proxy_jump`].
+    pub proxy_jump: Option<String>,
     /// See [`SshProfile::host_keys`].
     pub host_keys: HostKeyPolicy,
     /// See [`SshProfile::known_hosts_file`].
@@ -63,3 +83,62 @@ named_queries!(
     ssh_profiles,
     "ssh profile"
 );
+
+/// The parts of a `proxy_jump`: user, host and port, as far as they are given; none if it is no such thing.
+pub fn jump(text: &str) -> Option<(Option<&str>, &str, Option<u16>)> {
+    let (user, place) = match text.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, text),
+    };
+    let (host, port) = match place
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':')?)),
+        None => match place.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (place, None),
+        },
+    };
+    let port = port.map(str::parse).transpose().ok()?;
+    let odd = |word: &str| {
+        word.is_empty()
+            || word.starts_with('-')
+            || word.contains(|c: char| c.is_whitespace() || c.is_control() || "@[]".contains(c))
+    };
+    if odd(host) || user.is_some_and(odd) || port == Some(0) {
+        return None;
+    }
+    Some((user, host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_host_is_read_with_what_is_given() {
+        let cases = [
+            ("bastion", Some((None, "bastion", None))),
+            ("ops@bastion", Some((Some("ops"), "bastion", None))),
+            (
+                "ops@10.0.0.1:2222",
+                Some((Some("ops"), "10.0.0.1", Some(2222))),
+            ),
+            ("[fe80::1]:22", Some((None, "fe80::1", Some(22)))),
+            ("ops@[fe80::1]", Some((Some("ops"), "fe80::1", None))),
+            ("", None),
+            ("ops@", None),
+            ("@bastion", None),
+            ("bastion:", None),
+            ("bastion:0", None),
+            ("bastion:99999", None),
+            ("-oProxyCommand=x", None),
+            ("two words", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(jump(text), expected, "{text}");
+        }
+    }
+}

@@ -227,7 +227,11 @@ pub fn of_secret(conn: &mut Connection, id: SecretId) -> Result<Vec<Use>> {
     let mut users = by_noun(
         "ssh profile",
         ssh_profiles::table
-            .filter(ssh_profiles::private_key_secret.eq(id))
+            .filter(
+                ssh_profiles::private_key_secret
+                    .eq(id)
+                    .or(ssh_profiles::passphrase_secret.eq(id)),
+            )
             .order(ssh_profiles::name)
             .select(ssh_profiles::name)
             .load(conn)?,

@@ -1,13 +1,16 @@
 //! The way to a new connection: a bound on connections being made at once, the host's key judged, the login.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use std::sync::Arc;
-
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::clients::ssh::connection::{Connection, label};
+use crate::clients::ssh::connection::{Connection, Socket, label};
+use crate::clients::ssh::jump::{Jump, Jumps};
+use crate::clients::ssh::offer;
 use crate::clients::ssh::trust::{HostKey, HostKeys, Record, Trust};
 use crate::clients::ssh::{Host, Options};
 
@@ -38,6 +41,7 @@ pub(super) struct Connector {
     keys: Arc<dyn HostKeys>,
     sound: Lane,
     suspect: Lane,
+    jumps: Jumps,
 }
 
 impl Connector {
@@ -48,32 +52,80 @@ impl Connector {
             keys,
             sound: Lane::new(options.handshakes),
             suspect: Lane::new(SUSPECT_HANDSHAKES),
+            jumps: Jumps::default(),
         }
     }
 
     /// A new connection, logged in and with a trusted host key, or why there is none. `suspect`: whether the host failed last time.
-    pub(super) async fn connect(&self, host: &Host, suspect: bool) -> Result<Connection, String> {
-        let lane = if suspect { &self.suspect } else { &self.sound };
-        let late = |step: &str| {
-            let secs = self.limit.as_secs_f32();
-            format!("no connection: {step} within {secs} s")
-        };
-        let slot = lane.dials.acquire().await;
+    pub(super) fn connect<'a>(
+        &'a self,
+        host: &'a Host,
+        suspect: bool,
+    ) -> BoxFuture<'a, Result<Connection, String>> {
+        async move {
+            let lane = if suspect { &self.suspect } else { &self.sound };
+            let jump = host.login.via.as_ref().map(|via| self.jumps.of(via));
+            let mut connection = self.dial(host, lane, jump.as_deref()).await?;
+            let _slot = lane.handshakes.acquire().await;
+            let _turn = match &jump {
+                Some(jump) => jump.slot().await,
+                None => None,
+            };
+            let greeted = timeout(self.limit, self.greet(host, &mut connection)).await;
+            match greeted.map_err(|_| self.late("the server did not finish the login"))? {
+                Ok(()) => {
+                    tracing::debug!(host = label(host), "SSH connected");
+                    Ok(connection)
+                }
+                Err(why) if connection.no_common_method && jump.is_none() => {
+                    drop(connection);
+                    Err(self.with_offer(host, why).await)
+                }
+                Err(why) => Err(why),
+            }
+        }
+        .boxed()
+    }
+
+    fn late(&self, step: &str) -> String {
+        let secs = self.limit.as_secs_f32();
+        format!("no connection: {step} within {secs} s")
+    }
+
+    /// Reaches a host until it greets, straight or through its jump host.
+    async fn dial(
+        &self,
+        host: &Host,
+        lane: &Lane,
+        jump: Option<&Jump>,
+    ) -> Result<Connection, String> {
+        if let Some(jump) = jump {
+            // It takes no slot here: its jump host needs one itself.
+            let stream = jump.tunnel(self, host, self.limit).await?;
+            let greeted = timeout(self.limit, Connection::over(Socket::Tunnel(stream))).await;
+            return greeted.map_err(|_| self.late("the host did not answer"))?;
+        }
+        let _slot = lane.dials.acquire().await;
         let dialled = timeout(self.limit, Connection::dial(&host.address, host.port)).await;
-        let mut connection = dialled.map_err(|_| late("the host did not answer"))??;
-        drop(slot);
-        let slot = lane.handshakes.acquire().await;
-        let greeted = timeout(self.limit, async {
-            let record = self.record(host).await?;
-            let key = connection.handshake(&record, self.keepalive).await?;
-            self.judge(host, &record, &key).await?;
-            connection.login(&host.login).await
-        })
-        .await;
-        drop(slot);
-        greeted.map_err(|_| late("the server did not finish the login"))??;
-        tracing::debug!(host = label(host), "SSH connected");
-        Ok(connection)
+        dialled.map_err(|_| self.late("the host did not answer"))?
+    }
+
+    async fn greet(&self, host: &Host, connection: &mut Connection) -> Result<(), String> {
+        let record = self.record(host).await?;
+        let key = connection.handshake(&record, self.keepalive).await?;
+        self.judge(host, &record, &key).await?;
+        connection.login(&host.login).await
+    }
+
+    /// Adds what a server offers to why nothing could be agreed on.
+    async fn with_offer(&self, host: &Host, why: String) -> String {
+        match timeout(self.limit, offer::ask(&host.address, host.port)).await {
+            Ok(Ok(offer)) => format!(
+                "{why}; it offers key exchange {}; host keys {}; ciphers {}",
+                offer.key_exchange, offer.host_keys, offer.ciphers
+            ),
+            Ok(Err(_)) | Err(_) => why,
+        }
     }
 
     /// What is on record about a host's keys.

@@ -5,18 +5,21 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use socket2::SockRef;
 use ssh2::{BlockDirections, DisconnectCode, ErrorCode, MethodType, Session};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::block_in_place;
 
 use crate::clients::ssh::shell::Shell;
 use crate::clients::ssh::trust::{HostKey, Record};
-use crate::clients::ssh::{Host, Login};
+use crate::clients::ssh::{Host, Identity, Login};
 
 /// Fast ones first; the group exchanges cost forty times as much and come last.
 const KEY_EXCHANGE: &str = "mlkem768x25519-sha256,curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,\
@@ -60,10 +63,61 @@ impl Blocks for io::Error {
     }
 }
 
+/// What a session talks over: the network, or a tunnel through another session.
+pub(super) enum Socket {
+    Network(TcpStream),
+    Tunnel(UnixStream),
+}
+
+impl Socket {
+    pub(super) async fn ready(&self, wanted: Interest) -> io::Result<()> {
+        match self {
+            Self::Network(stream) => stream.ready(wanted).await.map(drop),
+            Self::Tunnel(stream) => stream.ready(wanted).await.map(drop),
+        }
+    }
+
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Network(stream) => stream.poll_read_ready(cx),
+            Self::Tunnel(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    pub(super) fn try_io<T>(
+        &self,
+        wanted: Interest,
+        work: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self {
+            Self::Network(stream) => stream.try_io(wanted, work),
+            Self::Tunnel(stream) => stream.try_io(wanted, work),
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Network(stream) => stream.as_raw_fd(),
+            Self::Tunnel(stream) => stream.as_raw_fd(),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Network(stream) => stream.as_fd(),
+            Self::Tunnel(stream) => stream.as_fd(),
+        }
+    }
+}
+
 /// Runs a libssh2 call, again each time the socket is ready for what it waits for, to its end.
 async fn drive<T, E: Blocks>(
     session: &Session,
-    socket: &TcpStream,
+    socket: &Socket,
     mut call: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
     let mut outcome = call();
@@ -111,8 +165,10 @@ pub(super) struct Connection {
     pub(super) shell: Option<Shell>,
     /// Why no shell can be held on it, if so.
     pub(super) no_shell: Option<String>,
+    /// Whether the handshake failed for want of anything in common.
+    pub(super) no_common_method: bool,
     pub(super) session: Session,
-    socket: Arc<TcpStream>,
+    pub(super) socket: Arc<Socket>,
 }
 
 impl Connection {
@@ -124,16 +180,21 @@ impl Connection {
         stream
             .set_nodelay(true)
             .map_err(|cause| format!("no socket: {cause}"))?;
+        Self::over(Socket::Network(stream)).await
+    }
+
+    /// A connection over a socket, once the host has greeted.
+    pub(super) async fn over(socket: Socket) -> Result<Self, String> {
         let session = Session::new().map_err(|cause| format!("no SSH session: {cause}"))?;
         session.set_blocking(false);
-        let greeted = stream.readable().await;
+        let greeted = socket.ready(Interest::READABLE).await;
         greeted.map_err(|cause| format!("connection lost: {cause}"))?;
-        let socket = Arc::new(stream);
         Ok(Self {
             shell: None,
             no_shell: None,
+            no_common_method: false,
             session,
-            socket,
+            socket: Arc::new(socket),
         })
     }
 
@@ -163,7 +224,7 @@ impl Connection {
         key.ok_or_else(|| "the server showed no host key".into())
     }
 
-    fn explain_handshake(&self, cause: &ssh2::Error) -> String {
+    fn explain_handshake(&mut self, cause: &ssh2::Error) -> String {
         let banner = match self.session.banner() {
             Some(banner) => format!(
                 " (it says {:?})",
@@ -172,6 +233,7 @@ impl Connection {
             None => String::new(),
         };
         if NO_COMMON_METHOD.contains(&cause.code()) {
+            self.no_common_method = true;
             return format!(
                 "no common key exchange, host key type or cipher with the server{banner}: a server this old (SHA-1, ssh-rsa, DSA or \
                  3DES only) cannot be reached, update its sshd: {}",
@@ -181,28 +243,64 @@ impl Connection {
         format!("the SSH handshake failed{banner}: {}", cause.message())
     }
 
-    /// Logs in with the private key.
+    /// Logs in.
     pub(super) async fn login(&self, login: &Login) -> Result<(), String> {
-        let key = login.key.expose_secret();
-        let shown = self
-            .drive(|| {
-                self.session
-                    .userauth_pubkey_memory(&login.user, None, key, None)
-            })
-            .await;
-        shown.map_err(|cause| match cause.code() {
-            AUTHENTICATION_FAILED => format!(
-                "the server refused the key of the profile for user {}: add its public half to that user's authorized_keys",
-                login.user
-            ),
-            KEY_FILE | KEY_UNVERIFIED => format!(
-                "login as {} failed: the private key could not be used ({}); it must be an unencrypted OpenSSH or PEM key that the \
-                 server accepts for this user",
-                login.user,
+        match &login.identity {
+            Identity::Agent => self.login_with_agent(&login.user).await,
+            Identity::Key {
+                key,
+                passphrase,
+                certificate,
+            } => {
+                let passphrase = passphrase.as_ref().map(ExposeSecret::expose_secret);
+                let shown = self.drive(|| {
+                    // A key with a passphrase costs a tenth of a second to open: other connections need not wait for that.
+                    let show = || {
+                        let key = key.expose_secret();
+                        let certificate = certificate.as_deref();
+                        let session = &self.session;
+                        session.userauth_pubkey_memory(&login.user, certificate, key, passphrase)
+                    };
+                    if passphrase.is_some() {
+                        block_in_place(show)
+                    } else {
+                        show()
+                    }
+                });
+                let shown = shown.await;
+                shown.map_err(|cause| refusal(&login.user, &cause, passphrase.is_some()))
+            }
+        }
+    }
+
+    /// Shows the keys of the agent, one after the other. The agent is asked over a socket that blocks.
+    async fn login_with_agent(&self, user: &str) -> Result<(), String> {
+        let unusable = |cause: ssh2::Error| {
+            format!(
+                "the ssh-agent cannot be used: {}; SSH_AUTH_SOCK must name its socket",
                 cause.message()
-            ),
-            _ => format!("login as {} failed: {}", login.user, cause.message()),
+            )
+        };
+        let (agent, identities) = block_in_place(|| {
+            let mut agent = self.session.agent()?;
+            agent.connect()?;
+            agent.list_identities()?;
+            let identities = agent.identities()?;
+            Ok((agent, identities))
         })
+        .map_err(unusable)?;
+        for identity in &identities {
+            let shown = self.drive(|| block_in_place(|| agent.userauth(user, identity)));
+            match shown.await {
+                Ok(()) => return Ok(()),
+                Err(cause) if cause.code() == AUTHENTICATION_FAILED => {}
+                Err(cause) => return Err(refusal(user, &cause, false)),
+            }
+        }
+        Err(format!(
+            "the server refused all {} keys of the ssh-agent for user {user}",
+            identities.len()
+        ))
     }
 
     /// Drives a libssh2 call on this session; see [`drive`].
@@ -237,6 +335,26 @@ impl Drop for Connection {
         if let Err(cause) = SockRef::from(&*self.socket).shutdown(Shutdown::Both) {
             tracing::trace!(%cause, "socket was closed already");
         }
+    }
+}
+
+fn refusal(user: &str, cause: &ssh2::Error, passphrase: bool) -> String {
+    match cause.code() {
+        AUTHENTICATION_FAILED => format!(
+            "the server refused the key of the profile for user {user}: add its public half to that user's authorized_keys"
+        ),
+        KEY_FILE | KEY_UNVERIFIED => {
+            let hint = if passphrase {
+                "its passphrase must be the right one"
+            } else {
+                "it must be an OpenSSH or PEM key, with a passphrase in the profile if it is encrypted"
+            };
+            format!(
+                "login as {user} failed: the private key could not be used ({}); {hint}, and the server must accept it for this user",
+                cause.message()
+            )
+        }
+        _ => format!("login as {user} failed: {}", cause.message()),
     }
 }
 

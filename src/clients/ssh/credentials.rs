@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::clients::ssh::{Host, Request, Ssh, known_hosts, label, upstream};
-use crate::error::Result;
+use crate::clients::ssh::{Host, Identity, Request, Ssh, known_hosts, label, upstream};
+use crate::error::{Error, Result};
 
 /// A login and the host keys that are trusted for it.
 pub struct Credentials {
@@ -34,12 +34,39 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// The private key of a host, where another program could log in with nothing else.
+fn plain_key(host: &Host) -> Result<SecretString> {
+    let why = match (&host.login.identity, &host.login.via) {
+        (_, Some(_)) => {
+            "is reached through a jump host, which only counters and LocalScript can do"
+        }
+        (Identity::Agent, _) => "logs in with an ssh-agent, whose keys cannot be handed on",
+        (
+            Identity::Key {
+                passphrase: Some(_),
+                ..
+            },
+            _,
+        ) => "logs in with a key that has a passphrase, which cannot be handed on",
+        (
+            Identity::Key {
+                certificate: Some(_),
+                ..
+            },
+            _,
+        ) => "logs in with a certificate, which cannot be handed on",
+        (Identity::Key { key, .. }, None) => return Ok(key.clone()),
+    };
+    Err(Error::Conflict(format!("{} {why}", label(host))))
+}
+
 impl Ssh {
     /// The credentials of a host. Logs in first: a key of first use is on record then, and a changed one is refused here, where a person is told.
     ///
     /// # Errors
     /// As [`Ssh::exec`].
     pub async fn credentials(&self, host: &Host, time_limit: Duration) -> Result<Credentials> {
+        let key = plain_key(host)?;
         let request = Request {
             script: ":".into(),
             stdin: Vec::new(),
@@ -63,7 +90,7 @@ impl Ssh {
             address: host.address.clone(),
             port: host.port,
             user: host.login.user.clone(),
-            key: host.login.key.clone(),
+            key,
             known_hosts: lines,
         })
     }

@@ -92,7 +92,7 @@ impl Engine {
         mut job: Job<L>,
         asker: &mut Asker<Done<L>>,
     ) -> Result<Done<L>> {
-        let channel = self.channel(host, job.eager);
+        let channel = self.channel(host, job.eager, &job.program.command);
         let (connection, channel) = within(host, channel, job.deadline, asker).await?;
         let started = Instant::now();
         let heard = talk::listen(&connection, channel, &mut job, asker).await;
@@ -192,16 +192,21 @@ impl Engine {
     }
 
     /// A channel on the kept connection, or on a new one.
-    async fn channel(self: &Arc<Self>, host: &Host, eager: bool) -> Result<(Connection, Channel)> {
+    async fn channel(
+        self: &Arc<Self>,
+        host: &Host,
+        eager: bool,
+        command: &str,
+    ) -> Result<(Connection, Channel)> {
         loop {
             let (mut connection, fresh) = self.connection(host, eager).await?;
-            let mut begun = self.begin(host, &connection).await?;
+            let mut begun = self.begin(host, &connection, command).await?;
             if begun.is_err()
                 && let Some(shell) = connection.shell.take()
             {
                 // The server may allow one session and no more.
                 shell.close(&connection).await;
-                begun = self.begin(host, &connection).await?;
+                begun = self.begin(host, &connection, command).await?;
             }
             match begun {
                 Ok(channel) => {
@@ -224,8 +229,9 @@ impl Engine {
         &self,
         host: &Host,
         connection: &Connection,
+        command: &str,
     ) -> Result<Result<Channel, ssh2::Error>> {
-        let begun = timeout(self.options.answer_limit, talk::begin(connection)).await;
+        let begun = timeout(self.options.answer_limit, talk::begin(connection, command)).await;
         begun.map_err(|_| self.failed(host, self.no_answer()))
     }
 

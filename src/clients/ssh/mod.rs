@@ -7,19 +7,21 @@ mod connect;
 mod connection;
 mod credentials;
 mod engine;
+mod jump;
 mod keeper;
 mod known_hosts;
+mod login;
+mod offer;
 mod program;
 mod shell;
+mod switch;
 mod talk;
 mod trust;
+mod upload;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -29,14 +31,17 @@ use crate::error::{Error, Result};
 use connection::label;
 use engine::{Done, Engine, Job, upstream};
 use keeper::Keeper;
+use upload::Receipt;
 
 pub use credentials::Credentials;
 pub(crate) use engine::Answer;
 pub use known_hosts::KnownHosts;
+pub use login::{Identity, Login};
 pub(crate) use program::{Program, quote};
 pub(crate) use shell::{Inquirer, Known, Progress};
 pub(crate) use talk::Listener;
 pub use trust::{HostKey, HostKeys, Trust};
+pub use upload::Upload;
 
 /// How often kept connections are looked after.
 const MAINTENANCE: Duration = Duration::from_secs(5);
@@ -72,44 +77,6 @@ impl Default for Options {
             backoff_first: Duration::from_secs(1),
             backoff_longest: Duration::from_secs(60),
         }
-    }
-}
-
-/// How to log in, shared by the hosts of a profile.
-pub struct Login {
-    user: String,
-    key: SecretString,
-    trust: Trust,
-    digest: [u8; 32],
-}
-
-impl Login {
-    /// A user, a private key (OpenSSH or PEM text) and how host keys are trusted.
-    pub fn new(user: impl Into<String>, key: SecretString, trust: Trust) -> Self {
-        let user = user.into();
-        let trusted = match &trust {
-            Trust::FirstUse => String::new(),
-            Trust::Pinned(lines) => lines.canonical(),
-        };
-        let mut hash = Sha256::new();
-        for part in [user.as_str(), key.expose_secret(), &trusted] {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        }
-        Self {
-            user,
-            key,
-            trust,
-            digest: hash.finalize().into(),
-        }
-    }
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
     }
 }
 
@@ -241,6 +208,29 @@ impl Ssh {
             stderr: stderr.into_bytes(),
             took,
         })
+    }
+
+    /// Puts a file on a host, for the user alone, in a folder of its own; returns where. Whoever asked removes the folder when it is done with.
+    ///
+    /// # Errors
+    /// `Invalid`: the name is no plain file name. `Upstream`: as [`Ssh::exec`], or the host could not keep the whole file; nothing is left then.
+    pub async fn upload(&self, host: &Host, file: Upload) -> Result<String> {
+        let job = Job {
+            program: upload::program(&file)?,
+            listener: Receipt::new(file.time_limit),
+            deadline: Instant::now() + file.time_limit,
+            eager: true,
+        };
+        let Done { exit, listener, .. } = self.run(host, job).await?;
+        let (exit, (place, complaint)) = (exit?, listener.into_words());
+        if exit.success() && place.ends_with(&file.name) {
+            return Ok(place);
+        }
+        let why = format!(
+            "the file {} could not be kept: it {exit}: {complaint}",
+            file.name
+        );
+        Err(upstream(host, &why))
     }
 
     /// Runs a program of `/bin/sh` on a host and lets a listener hear it; tells it to stop at the deadline, or when the future is dropped.

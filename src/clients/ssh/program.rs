@@ -1,16 +1,34 @@
 //! The programs that `/bin/sh` on a node reads from its standard input. The command line is always `exec /bin/sh`: it means the same to
 //! every login shell, and no script or secret stands in the node's list of processes because of it.
 
+use std::borrow::Cow;
+
 /// What a node is asked to run; the program follows on its standard input.
 pub(super) const COMMAND: &str = "exec /bin/sh";
 
 /// A program of `/bin/sh`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program {
+    /// The command line that reads it.
+    pub(super) command: Cow<'static, str>,
     /// What the shell reads.
     pub(crate) text: Vec<u8>,
     /// What is written after it to have it stopped.
     pub(crate) stop: Vec<u8>,
+    /// Whether it is all there is to read.
+    pub(super) ends: bool,
+}
+
+impl Program {
+    /// A program of `/bin/sh`, and what is written after it to have it stopped.
+    pub(crate) fn new(text: String, stop: Vec<u8>) -> Self {
+        Self {
+            command: COMMAND.into(),
+            text: text.into_bytes(),
+            stop,
+            ends: false,
+        }
+    }
 }
 
 /// A word that a POSIX shell reads as exactly `text`.
@@ -44,10 +62,7 @@ pub(super) fn script(token: &str, script: &str, stdin: &[u8]) -> Program {
          kill -s KILL $w 2>/dev/null\n\
          exit $s; }}\n"
     );
-    Program {
-        text: text.into_bytes(),
-        stop: b"stop\n".to_vec(),
-    }
+    Program::new(text, b"stop\n".to_vec())
 }
 
 /// Bytes as a quoted argument of `printf %b`, which alone of the portable means can print every byte.

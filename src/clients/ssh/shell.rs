@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::clients::output::Exit;
 use crate::clients::ssh::connection::Connection;
+use crate::clients::ssh::program;
 use crate::clients::ssh::talk::{self, CLOSE_LIMIT, KEEP_ALIVE_CHECK, Listener, STOP_GRACE};
 
 /// Ends all that runs in the shell, and the shell.
@@ -106,7 +107,7 @@ pub(super) struct Shell {
 
 impl Shell {
     async fn open(connection: &Connection) -> Result<Self, ssh2::Error> {
-        let mut channel = talk::begin(connection).await?;
+        let mut channel = talk::begin(connection, program::COMMAND).await?;
         let merged = connection.drive(|| channel.handle_extended_data(ExtendedData::Merge));
         merged.await?;
         Ok(Self {

@@ -3,14 +3,14 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use ssh2::Channel;
+use ssh2::{Channel, ErrorCode};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clients::output::Exit;
 use crate::clients::ssh::connection::Connection;
 use crate::clients::ssh::engine::Job;
-use crate::clients::ssh::program;
+use crate::clients::ssh::program::Program;
 
 /// How long a stopped command may take to end: the watcher on the node kills after two seconds.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(4);
@@ -21,6 +21,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// How often a talk without a word looks whether a keep-alive is due.
 pub(super) const KEEP_ALIVE_CHECK: Duration = Duration::from_secs(5);
 const BUFFER: usize = 32 * 1024;
+const CHANNEL_ENDED: [ErrorCode; 2] = [ErrorCode::Session(-26), ErrorCode::Session(-27)];
 
 /// Listens to a command and says how long it may still run.
 pub(crate) trait Listener: Send {
@@ -53,11 +54,11 @@ pub(super) struct Ended {
 }
 
 /// Opens a channel and starts the shell. Nothing has run yet if this fails.
-pub(super) async fn begin(connection: &Connection) -> Result<Channel, ssh2::Error> {
+pub(super) async fn begin(connection: &Connection, command: &str) -> Result<Channel, ssh2::Error> {
     let session = &connection.session;
     let mut channel = connection.drive(|| session.channel_session()).await?;
     connection
-        .drive(|| channel.exec(program::COMMAND))
+        .drive(|| channel.exec(command))
         .await
         .map(|()| channel)
 }
@@ -85,7 +86,7 @@ pub(super) async fn listen<L: Listener, R>(
     let deadline = job.deadline;
     let limit = |listener: &L| deadline.min(started + listener.limit());
     let listener = &mut job.listener;
-    let fed = write(connection, &channel, &job.program.text);
+    let fed = feed(connection, &mut channel, &job.program);
     let fed = timeout_at(limit(listener), fed).await;
     fed.map_err(|_| io::Error::other("the node took no input"))??;
     let mut pieces = Pieces::new(channel.clone());
@@ -145,7 +146,15 @@ fn signal(channel: &Channel) -> Option<String> {
     channel.exit_signal().ok()?.exit_signal
 }
 
-/// Writes all of it.
+async fn feed(connection: &Connection, channel: &mut Channel, program: &Program) -> io::Result<()> {
+    write(connection, channel, &program.text).await?;
+    if program.ends {
+        connection.drive(|| channel.send_eof()).await?;
+    }
+    Ok(())
+}
+
+/// Writes all of it, or what the other end takes: that a command ended early is heard when its end is read.
 pub(super) async fn write(
     connection: &Connection,
     channel: &Channel,
@@ -154,10 +163,20 @@ pub(super) async fn write(
     let mut stream = channel.stream(0);
     let mut rest = bytes;
     while !rest.is_empty() {
-        let count = connection.drive(|| stream.write(rest)).await?;
-        rest = rest.get(count..).unwrap_or_default();
+        match connection.drive(|| stream.write(rest)).await {
+            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+            Err(cause) if is_over(&cause) => return Ok(()),
+            Err(cause) => return Err(cause),
+        }
     }
     Ok(())
+}
+
+fn is_over(cause: &io::Error) -> bool {
+    let cause = cause
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<ssh2::Error>());
+    cause.is_some_and(|cause| CHANNEL_ENDED.contains(&cause.code()))
 }
 
 enum Piece {

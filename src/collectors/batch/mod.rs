@@ -68,11 +68,8 @@ pub(super) fn program<'a>(token: &str, scripts: impl IntoIterator<Item = &'a str
         text.push_str(&format!("r {index} {}\n", quote(script)));
     }
     text.push_str(&WATCHER.replace('@', token));
-    Program {
-        text: text.into_bytes(),
-        // A line of its own, whatever a script has written there.
-        stop: format!("\n{token}\n").into_bytes(),
-    }
+    // A line of its own, whatever a script has written there.
+    Program::new(text, format!("\n{token}\n").into_bytes())
 }
 
 /// What was heard of one script.

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::fleet::ids::Ids;
 use crate::fleet::reader::Object;
 use crate::models::HostKeyPolicy;
-use crate::models::ssh_profile::{NewSshProfile, SshProfile as Row};
+use crate::models::ssh_profile::{NewSshProfile, SshProfile as Row, jump};
 
 /// How to log in to a node: a user, a private key, and whom to believe to be the host.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -28,6 +28,25 @@ pub struct SshProfile {
     #[serde(skip)]
     #[schema(value_type = Option<String>, write_only)]
     pub private_key: Option<Inline>,
+    /// A variable of Headroom's environment with the passphrase of the private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passphrase_env: Option<String>,
+    /// The vault's name of the passphrase of the private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passphrase_secret: Option<String>,
+    /// The passphrase, to put into the vault; never given back.
+    #[serde(skip)]
+    #[schema(value_type = Option<String>, write_only)]
+    pub passphrase: Option<Inline>,
+    /// Whether the keys of the ssh-agent that `SSH_AUTH_SOCK` names are used instead of a private key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub agent: bool,
+    /// The OpenSSH certificate of the private key, on Headroom's host: a `-cert.pub` file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_file: Option<String>,
+    /// The host that nodes are reached through: `host`, `user@host` or `user@host:port`; the same key logs in there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_jump: Option<String>,
     /// How a host's key is trusted: `pinned` by default where known hosts are given, else `first_use`.
     pub host_keys: HostKeyPolicy,
     /// Where pinned keys stand, on Headroom's host.
@@ -49,16 +68,21 @@ impl SshProfile {
             private_key_file: object.file_path("private_key_file"),
             private_key_secret: object.name("private_key_secret"),
             private_key: object.secret("private_key").map(Inline),
+            passphrase_env: object.text("passphrase_env"),
+            passphrase_secret: object.name("passphrase_secret"),
+            passphrase: object.secret("passphrase").map(Inline),
+            agent: object.switch("agent").unwrap_or_default(),
+            certificate_file: object.file_path("certificate_file"),
+            proxy_jump: object.text_that(
+                "proxy_jump",
+                |text| jump(text).is_some(),
+                "must be a host, user@host or user@host:port",
+            ),
             host_keys: HostKeyPolicy::FirstUse,
             known_hosts_file: object.file_path("known_hosts_file"),
             known_hosts: object.text("known_hosts"),
         };
-        let keys = ["private_key_file", "private_key_secret", "private_key"];
-        match keys.iter().filter(|key| object.has(key)).count() {
-            1 => {}
-            0 => object.fault("private_key_file", "is required (or private_key_secret, or private_key); there is no login by password"),
-            _ => object.fault("private_key_file", "only one of private_key_file, private_key_secret and private_key may stand here"),
-        }
+        profile.check_keys(object);
         let pins = object.has("known_hosts") || object.has("known_hosts_file");
         let host_keys = object.word("host_keys").unwrap_or(if pins {
             HostKeyPolicy::Pinned
@@ -69,6 +93,29 @@ impl SshProfile {
         Self {
             host_keys,
             ..profile
+        }
+    }
+
+    fn check_keys(&self, object: &mut Object<'_>) {
+        let keys = ["private_key_file", "private_key_secret", "private_key"];
+        let phrases = ["passphrase_env", "passphrase_secret", "passphrase"];
+        match keys.iter().filter(|key| object.has(key)).count() {
+            0 | 1 if self.agent => {
+                for key in keys.into_iter().chain(phrases).chain(["certificate_file"]) {
+                    if object.has(key) {
+                        object.fault(key, "stands beside agent: the agent has the keys and their certificates");
+                    }
+                }
+            }
+            1 => {}
+            0 => object.fault("private_key_file", "is required (or private_key_secret, private_key, or agent: true); there is no login by password"),
+            _ => object.fault("private_key_file", "only one of private_key_file, private_key_secret and private_key may stand here"),
+        }
+        if phrases.iter().filter(|key| object.has(key)).count() > 1 {
+            object.fault(
+                "passphrase",
+                "only one of passphrase_env, passphrase_secret and passphrase may stand here",
+            );
         }
     }
 
@@ -102,11 +149,14 @@ impl SshProfile {
         if let Some(name) = &self.private_key_secret {
             found.push(Reference::new("private_key_secret", SECRET, name));
         }
+        if let Some(name) = &self.passphrase_secret {
+            found.push(Reference::new("passphrase_secret", SECRET, name));
+        }
     }
 
-    /// The vault's name for the key that stands in the file.
-    pub(in crate::fleet) fn own_secret(&self) -> String {
-        format!("ssh_profile.{}.private_key", self.name)
+    /// The vault's name for a secret that stands in the file.
+    pub(in crate::fleet) fn own_secret(&self, field: &str) -> String {
+        format!("ssh_profile.{}.{field}", self.name)
     }
 
     pub(in crate::fleet) fn from_row(row: Row, ids: &Ids) -> Result<Self> {
@@ -117,6 +167,12 @@ impl SshProfile {
             private_key_file: row.private_key_file,
             private_key_secret: ids.secrets.name_if(row.private_key_secret)?,
             private_key: None,
+            passphrase_env: row.passphrase_env,
+            passphrase_secret: ids.secrets.name_if(row.passphrase_secret)?,
+            passphrase: None,
+            agent: row.agent,
+            certificate_file: row.certificate_file,
+            proxy_jump: row.proxy_jump,
             host_keys: row.host_keys,
             known_hosts_file: row.known_hosts_file,
             known_hosts: row.known_hosts,
@@ -130,6 +186,11 @@ impl SshProfile {
             port: self.port,
             private_key_file: self.private_key_file.clone(),
             private_key_secret: ids.secrets.id_if(self.private_key_secret.as_deref())?,
+            passphrase_env: self.passphrase_env.clone(),
+            passphrase_secret: ids.secrets.id_if(self.passphrase_secret.as_deref())?,
+            agent: self.agent,
+            certificate_file: self.certificate_file.clone(),
+            proxy_jump: self.proxy_jump.clone(),
             host_keys: self.host_keys,
             known_hosts_file: self.known_hosts_file.clone(),
             known_hosts: self.known_hosts.clone(),

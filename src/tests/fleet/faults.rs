@@ -111,11 +111,23 @@ const OF_THE_TEXT: &[(&str, &str)] = &[
     ),
     (
         "ssh_profiles: [{ name: ops, user: ops }]",
-        "ssh_profiles[0].private_key_file: is required (or private_key_secret, or private_key); there is no login by password",
+        "ssh_profiles[0].private_key_file: is required (or private_key_secret, private_key, or agent: true); there is no login by password",
     ),
     (
         "ssh_profiles: [{ name: ops, user: ops, private_key_file: /k, private_key_secret: s }]",
         "ssh_profiles[0].private_key_file: only one of private_key_file, private_key_secret and private_key may stand here",
+    ),
+    (
+        "ssh_profiles: [{ name: ops, user: ops, private_key_file: /k, agent: true }]",
+        "ssh_profiles[0].private_key_file: stands beside agent: the agent has the keys and their certificates",
+    ),
+    (
+        "ssh_profiles: [{ name: ops, user: ops, private_key_file: /k, passphrase_env: P, passphrase: p }]",
+        "ssh_profiles[0].passphrase: only one of passphrase_env, passphrase_secret and passphrase may stand here",
+    ),
+    (
+        "ssh_profiles: [{ name: ops, user: ops, private_key_file: /k, proxy_jump: \"ops@\" }]",
+        "ssh_profiles[0].proxy_jump: must be a host, user@host or user@host:port",
     ),
     (
         "ssh_profiles: [{ name: ops, user: ops, private_key_file: id_ed25519 }]",

@@ -79,6 +79,12 @@ fn ssh_profile(name: String) -> impl Strategy<Value = SshProfile> {
             private_key_file: Some(key),
             private_key_secret: None,
             private_key: None,
+            passphrase_env: pins.is_some().then(|| "PHRASE".into()),
+            passphrase_secret: None,
+            passphrase: None,
+            agent: false,
+            certificate_file: pins.is_none().then(|| "/key-cert.pub".into()),
+            proxy_jump: (port % 2 == 0).then(|| "ops@bastion:2222".into()),
             host_keys: if pins.is_some() {
                 HostKeyPolicy::Pinned
             } else {

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use super::support::{Bench, faults};
 
 const WITH_SECRETS: &str = "
-ssh_profiles: [{ name: ops, user: ops, private_key: \"-----BEGIN hunter2\\n\" }]
+ssh_profiles: [{ name: ops, user: ops, private_key: \"-----BEGIN hunter2\\n\", passphrase: barracuda }]
 jvm_profiles: [{ name: tomcat, port: 9010, user: monitor, password: swordfish }]
 ";
 
@@ -38,6 +38,11 @@ fn a_secret_in_the_file_is_kept_in_the_vault_and_exported_as_a_reference() {
             exported.contains("private_key_secret: ssh_profile.ops.private_key"),
             "{exported}"
         );
+        assert_eq!(held(&bench, "ssh_profile.ops.passphrase"), "barracuda");
+        assert!(
+            exported.contains("passphrase_secret: ssh_profile.ops.passphrase"),
+            "{exported}"
+        );
         assert!(
             exported.contains("password_secret: jvm_profile.tomcat.password"),
             "{exported}"
@@ -63,7 +68,7 @@ fn a_changed_secret_is_said_to_be_changed_and_never_shown() {
         "{:?}{diff:?}",
         AuditEvent::page(conn, None, None, 100).unwrap()
     );
-    for secret in ["hunter2", "swordfish", "marlin"] {
+    for secret in ["hunter2", "barracuda", "swordfish", "marlin"] {
         assert!(!shown.contains(secret), "{shown}");
     }
     assert!(shown.contains(r#"\"password\":\"changed\""#), "{shown}");
@@ -76,7 +81,12 @@ fn a_secret_goes_with_the_last_profile_that_used_it() {
     bench.apply(
         "jvm_profiles: [{ name: tomcat, port: 9010, user: monitor, password_env: PASSWORD }]",
     );
-    assert_eq!(names(&bench), ["ssh_profile.ops.private_key"]);
+    let mut left = names(&bench);
+    left.sort();
+    assert_eq!(
+        left,
+        ["ssh_profile.ops.passphrase", "ssh_profile.ops.private_key"]
+    );
     bench.prune("clusters: [{ name: web }]").unwrap();
     assert_eq!(names(&bench), Vec::<String>::new());
 }

@@ -30,21 +30,21 @@ fn jmx() -> Jmx {
 }
 
 /// One cluster whose one trigger uses every counter.
-struct Fleet {
-    lab: Lab,
+pub(super) struct Fleet {
+    pub(super) lab: Lab,
     vault: Vault,
     cluster: Cluster,
     trigger: Trigger,
-    counters: Vec<CounterId>,
+    pub(super) counters: Vec<CounterId>,
     made: usize,
 }
 
 impl Fleet {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Options::default())
     }
 
-    fn with(options: Options) -> Self {
+    pub(super) fn with(options: Options) -> Self {
         let lab = Lab::with(options);
         let vault = Vault::open(&lab.folder.path().join("master.key")).unwrap();
         let conn = &mut *lab.db.connection().unwrap();
@@ -83,7 +83,7 @@ impl Fleet {
         work(&mut self.lab.db.connection().unwrap())
     }
 
-    fn profile(&self, sshd: &Sshd) -> SshProfileId {
+    pub(super) fn profile(&self, sshd: &Sshd) -> SshProfileId {
         self.profile_as(sshd, USER)
     }
 
@@ -94,6 +94,11 @@ impl Fleet {
             port: i32::from(sshd.port()),
             private_key_file: Some(sshd.key_file().display().to_string()),
             private_key_secret: None,
+            passphrase_env: None,
+            passphrase_secret: None,
+            agent: false,
+            certificate_file: None,
+            proxy_jump: None,
             host_keys: HostKeyPolicy::Pinned,
             known_hosts_file: None,
             known_hosts: Some(sshd.known_hosts()),
@@ -104,7 +109,7 @@ impl Fleet {
             .id
     }
 
-    fn node(&self, name: &str, address: &str, profile: Option<SshProfileId>) -> NodeId {
+    pub(super) fn node(&self, name: &str, address: &str, profile: Option<SshProfileId>) -> NodeId {
         let node = NewNode {
             name: name.into(),
             cluster_id: self.cluster.id,
@@ -119,7 +124,12 @@ impl Fleet {
         self.conn(|conn| Node::insert(conn, &node)).unwrap().id
     }
 
-    fn counter(&mut self, kind: CounterKind, script: &str, timeout_secs: i64) -> CounterId {
+    pub(super) fn counter(
+        &mut self,
+        kind: CounterKind,
+        script: &str,
+        timeout_secs: i64,
+    ) -> CounterId {
         let counter = NewCounter {
             name: format!("counter{}", self.made),
             kind,
@@ -143,18 +153,18 @@ impl Fleet {
         counter
     }
 
-    fn scripts(&mut self, scripts: &[&str]) {
+    pub(super) fn scripts(&mut self, scripts: &[&str]) {
         for script in scripts {
             self.counter(CounterKind::Ssh, script, 10);
         }
     }
 
-    fn collectors(&self) -> Collectors {
+    pub(super) fn collectors(&self) -> Collectors {
         Collectors::new(self.lab.ssh.clone(), jmx(), true)
     }
 
     /// One tick of the whole fleet; each series exactly once.
-    async fn tick(&self, collectors: &Collectors, within: Duration) -> Vec<Reading> {
+    pub(super) async fn tick(&self, collectors: &Collectors, within: Duration) -> Vec<Reading> {
         let targets = self
             .conn(|conn| load_targets(conn, &self.vault, TICK_MS))
             .unwrap();
@@ -178,13 +188,17 @@ impl Fleet {
     }
 
     /// The outcomes of one node's counters, in their order.
-    async fn outcomes(&self, collectors: &Collectors, node: NodeId) -> Vec<Result<f64, String>> {
+    pub(super) async fn outcomes(
+        &self,
+        collectors: &Collectors,
+        node: NodeId,
+    ) -> Vec<Result<f64, String>> {
         let readings = self.tick(collectors, 30 * SECOND).await;
         outcomes(&readings, node, &self.counters)
     }
 }
 
-fn outcomes(
+pub(super) fn outcomes(
     readings: &[Reading],
     node: NodeId,
     counters: &[CounterId],
@@ -197,7 +211,7 @@ fn outcomes(
     counters.iter().map(|counter| of[counter].clone()).collect()
 }
 
-fn error(text: &str) -> Result<f64, String> {
+pub(super) fn error(text: &str) -> Result<f64, String> {
     Err(text.into())
 }
 
@@ -381,6 +395,11 @@ impl Fleet {
                 port: i32::from(port),
                 private_key_file: known.private_key_file,
                 private_key_secret: None,
+                passphrase_env: None,
+                passphrase_secret: None,
+                agent: false,
+                certificate_file: None,
+                proxy_jump: None,
                 host_keys: HostKeyPolicy::FirstUse,
                 known_hosts_file: None,
                 known_hosts: None,
@@ -409,6 +428,11 @@ async fn the_key_of_a_profile_may_be_in_the_vault_and_a_missing_one_is_named() {
             port: row.port,
             private_key_file: file,
             private_key_secret: secret,
+            passphrase_env: None,
+            passphrase_secret: None,
+            agent: false,
+            certificate_file: None,
+            proxy_jump: None,
             host_keys: row.host_keys,
             known_hosts_file: None,
             known_hosts: row.known_hosts.clone(),

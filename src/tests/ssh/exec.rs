@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use headroom::clients::Exit;
-use headroom::clients::ssh::{Request, Trust};
+use headroom::clients::ssh::{Request, Trust, Upload};
 use tokio::time::timeout;
 
 use super::{Lab, SECOND, gone, host, host_with, request};
@@ -175,4 +175,38 @@ async fn connecting_counts_towards_the_time_limit() {
         "{error}"
     );
     assert!(started.elapsed() < 3 * SECOND);
+}
+
+#[tokio::test]
+async fn a_file_is_kept_whole_for_the_user_alone() {
+    let sshd = Sshd::start(1);
+    let lab = Lab::new();
+    let host = host(&sshd, Trust::FirstUse);
+    let file = |name: &str, content: &[u8]| Upload {
+        name: name.into(),
+        content: content.to_vec(),
+        time_limit: 20 * SECOND,
+    };
+    let bytes: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
+    for content in [bytes.as_slice(), b""] {
+        let place = lab
+            .ssh
+            .upload(&host, file("site.pp", content))
+            .await
+            .unwrap();
+        assert!(place.ends_with("/site.pp"), "{place}");
+        let told = lab
+            .word(&host, &format!("stat -c %a:%U {place} $(dirname {place}); sha256sum <{place}; rm -r $(dirname {place})"))
+            .await;
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(content));
+        assert_eq!(
+            told,
+            format!("600:headroom-test\n700:headroom-test\n{digest}  -")
+        );
+    }
+    for name in ["", "../x", "a b", "a'b", "-x", ".x"] {
+        let error = lab.ssh.upload(&host, file(name, b"x")).await.unwrap_err();
+        assert!(error.to_string().contains("plain file name"), "{error}");
+    }
+    assert_eq!(sshd.logins(), 1);
 }

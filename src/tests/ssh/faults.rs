@@ -166,6 +166,11 @@ async fn a_server_too_old_is_told_so() {
         "{refusal}"
     );
     assert!(refusal.contains("update its sshd"), "{refusal}");
+    assert!(
+        refusal.contains("; it offers key exchange diffie-hellman-group14-sha1"),
+        "{refusal}"
+    );
+    assert!(refusal.contains("; host keys ssh-ed25519"), "{refusal}");
 }
 
 #[tokio::test]

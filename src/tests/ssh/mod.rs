@@ -3,6 +3,9 @@
 mod collect;
 mod exec;
 mod faults;
+mod held;
+mod jump;
+mod login;
 mod trust;
 
 use std::sync::Arc;

@@ -155,6 +155,11 @@ impl Sshd {
         log.matches("Accepted publickey").count()
     }
 
+    /// What it has logged since the start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.file("log")).unwrap_or_default()
+    }
+
     /// A place that the login user may write to.
     pub fn scratch(&self) -> PathBuf {
         let place = self.file("scratch");

@@ -92,14 +92,30 @@ pub async fn list(visit: Visit) -> Answer {
     })
 }
 
+/// Where the key of a profile is, and what else belongs to it.
+fn key_words(profile: &SshProfile) -> String {
+    let mut words = match (&profile.private_key_file, profile.private_key_secret) {
+        _ if profile.agent => "of the ssh-agent".to_owned(),
+        (Some(file), _) => format!("file {file}"),
+        (None, Some(_)) => "kept in the vault".to_owned(),
+        (None, None) => "none".to_owned(),
+    };
+    if profile.passphrase_env.is_some() || profile.passphrase_secret.is_some() {
+        words.push_str(", with a passphrase");
+    }
+    if let Some(file) = &profile.certificate_file {
+        words.push_str(&format!(", certificate {file}"));
+    }
+    words
+}
+
 fn ssh_line(profile: SshProfile, nodes: usize) -> SshLine {
     SshLine {
-        login: format!("{} on port {}", profile.login, profile.port),
-        key: match (&profile.private_key_file, profile.private_key_secret) {
-            (Some(file), _) => format!("file {file}"),
-            (None, Some(_)) => "kept in the vault".to_owned(),
-            (None, None) => "none".to_owned(),
+        login: match &profile.proxy_jump {
+            Some(jump) => format!("{} on port {}, through {jump}", profile.login, profile.port),
+            None => format!("{} on port {}", profile.login, profile.port),
         },
+        key: key_words(&profile),
         trust: match profile.host_keys {
             HostKeyPolicy::Pinned => "only the pinned keys",
             HostKeyPolicy::FirstUse => "the first key, a changed one when a person accepts it",

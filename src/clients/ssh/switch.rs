@@ -1,0 +1,351 @@
+//! One connection to a jump host and the tunnels through it. libssh2 wants a socket for each session, so each tunnel ends in a socket pair.
+//!
+//! All of it is one task: libssh2 allows one call at a time on a session, and what it reads for one tunnel may be for another.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, Read as _, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ssh2::{BlockDirections, Channel};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::clients::ssh::connection::{Blocks, Connection};
+
+/// Between looks at keep-alives, and at whether anything still goes through.
+const ROUND: Duration = Duration::from_secs(5);
+/// A connection without tunnels is closed after so long.
+const IDLE: Duration = Duration::from_secs(60);
+const BUFFER: usize = 16 * 1024;
+
+/// A wish for a tunnel.
+pub(super) struct Order {
+    pub(super) address: String,
+    pub(super) port: u16,
+    pub(super) reply: oneshot::Sender<Result<UnixStream, String>>,
+}
+
+/// Bytes on their way.
+#[derive(Default)]
+struct Load {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Load {
+    fn of(buffer: &[u8], count: usize) -> Self {
+        Self {
+            bytes: buffer.get(..count).unwrap_or_default().to_vec(),
+            sent: 0,
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    fn take(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent >= self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+}
+
+struct Tunnel {
+    channel: Channel,
+    stream: UnixStream,
+    /// From the host behind to us, and the other way.
+    down: Load,
+    up: Load,
+    over: bool,
+}
+
+/// The connection, its tunnels and who waits for one.
+pub(super) struct Switch {
+    connection: Connection,
+    orders: mpsc::Receiver<Order>,
+    waiting: VecDeque<Order>,
+    since: Arc<Mutex<Option<Instant>>>,
+    tunnels: Vec<Tunnel>,
+    closing: Vec<Channel>,
+    used: Instant,
+    scratch: Vec<u8>,
+}
+
+impl Switch {
+    pub(super) fn new(
+        connection: Connection,
+        orders: mpsc::Receiver<Order>,
+        since: Arc<Mutex<Option<Instant>>>,
+    ) -> Self {
+        Self {
+            connection,
+            orders,
+            waiting: VecDeque::new(),
+            since,
+            tunnels: Vec::new(),
+            closing: Vec::new(),
+            used: Instant::now(),
+            scratch: vec![0; BUFFER],
+        }
+    }
+
+    /// Runs until the connection is lost or nobody needs it. Tunnels end with it.
+    pub(super) async fn run(mut self) {
+        loop {
+            let worked = self.work().await;
+            let idle = self.tunnels.is_empty() && self.waiting.is_empty();
+            if !idle {
+                self.used = Instant::now();
+            }
+            if let Err(cause) = worked {
+                tracing::debug!(%cause, "the connection to a jump host was lost");
+                return;
+            }
+            if idle && self.used.elapsed() > IDLE {
+                self.orders.close();
+                return self.connection.close();
+            }
+            if timeout(ROUND, poll_fn(|cx| self.poll_wake(cx)))
+                .await
+                .is_err()
+                && let Err(cause) = self.connection.keep_alive()
+            {
+                tracing::debug!(%cause, "the connection to a jump host was lost");
+                return;
+            }
+        }
+    }
+
+    /// Moves what can be moved. What is read for one may be for another: only a pass in which nothing moved is the last.
+    async fn work(&mut self) -> io::Result<()> {
+        loop {
+            self.drain()?;
+            let mut moved = self.open().await?;
+            self.close().await;
+            for tunnel in &mut self.tunnels {
+                moved |= tunnel.pump(&self.connection, &mut self.scratch).await?;
+            }
+            let over = self.tunnels.extract_if(.., |tunnel| tunnel.over);
+            self.closing.extend(over.map(|tunnel| tunnel.channel));
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Closes channels as far as that goes without waiting.
+    async fn close(&mut self) {
+        for mut channel in std::mem::take(&mut self.closing) {
+            // Closed or lost: gone either way.
+            if let Ok(None) = step(&self.connection, || channel.close()).await {
+                self.closing.push(channel);
+            }
+        }
+    }
+
+    /// Has libssh2 take in what has arrived, whichever tunnel it is for.
+    fn drain(&self) -> io::Result<()> {
+        let channels = self.tunnels.iter().map(|tunnel| &tunnel.channel);
+        let any = channels.chain(&self.closing).find(|channel| !channel.eof());
+        let drain = || match any {
+            // It would block once the socket is empty, whatever was in it.
+            Some(channel) => channel.stream(0).read(&mut []).and_then(|_| Err(empty())),
+            // Opening and closing come next and take it in.
+            None => Err(empty()),
+        };
+        let ready = self.connection.socket.try_io(Interest::READABLE, drain);
+        let drained = match ready {
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => drain(),
+            other => other,
+        };
+        match drained {
+            Err(cause) if cause.kind() != io::ErrorKind::WouldBlock => Err(cause),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Waits for anything to do.
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut woken = false;
+        while let Poll::Ready(Some(order)) = self.orders.poll_recv(cx) {
+            self.waiting.push_back(order);
+            woken = true;
+        }
+        let busy = !self.tunnels.is_empty() || !self.closing.is_empty() || !self.waiting.is_empty();
+        woken |= busy && self.connection.socket.poll_read_ready(cx).is_ready();
+        for tunnel in &self.tunnels {
+            woken |= tunnel.poll_wake(cx);
+        }
+        if woken {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Opens tunnels, one after the other; whether one was opened or refused.
+    async fn open(&mut self) -> io::Result<bool> {
+        let mut moved = false;
+        while let Some(order) = self.waiting.front() {
+            if !self.begun() && order.reply.is_closed() {
+                self.waiting.pop_front();
+                continue;
+            }
+            self.since().get_or_insert_with(Instant::now);
+            let session = &self.connection.session;
+            let open = || session.channel_direct_tcpip(&order.address, order.port, None);
+            let answer = match step(&self.connection, open).await {
+                Ok(None) => return Ok(moved),
+                Ok(Some(channel)) => self.tunnel(channel),
+                Err(cause) if self.connection.keep_alive().is_ok() => Err(format!(
+                    "no connection: the jump host could not reach it: {}",
+                    cause.message()
+                )),
+                Err(cause) => return Err(cause.into()),
+            };
+            *self.since() = None;
+            moved = true;
+            if let Some(order) = self.waiting.pop_front()
+                && let Err(Ok(unwanted)) = order.reply.send(answer)
+            {
+                // Its tunnel ends as soon as the pair is seen to be closed.
+                drop(unwanted);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Whether a tunnel is being opened: libssh2 goes on with that one whatever it is asked for.
+    fn begun(&self) -> bool {
+        self.since().is_some()
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tunnel(&mut self, channel: Channel) -> Result<UnixStream, String> {
+        let (stream, far) =
+            UnixStream::pair().map_err(|cause| format!("no socket pair: {cause}"))?;
+        self.tunnels.push(Tunnel {
+            channel,
+            stream,
+            down: Load::default(),
+            up: Load::default(),
+            over: false,
+        });
+        Ok(far)
+    }
+}
+
+fn empty() -> io::Error {
+    io::ErrorKind::WouldBlock.into()
+}
+
+/// A libssh2 call that need not come to its end now, unless half of a packet would be left unsent.
+async fn step<T, E: Blocks>(
+    connection: &Connection,
+    mut call: impl FnMut() -> Result<T, E>,
+) -> Result<Option<T>, E> {
+    let unsent = || {
+        let directions = connection.session.block_directions();
+        matches!(
+            directions,
+            BlockDirections::Outbound | BlockDirections::Both
+        )
+    };
+    let mut outcome = call();
+    loop {
+        match outcome {
+            Err(cause) if cause.would_block() => {}
+            Ok(done) => return Ok(Some(done)),
+            Err(cause) => return Err(cause),
+        }
+        if !unsent() {
+            return Ok(None);
+        }
+        let ready = connection.socket.ready(Interest::WRITABLE).await;
+        ready.map_err(E::lost)?;
+        let mut called = None;
+        let tried = connection.socket.try_io(Interest::WRITABLE, || {
+            let waits = called.insert(call()).as_ref().is_err_and(E::would_block);
+            // Only a socket that was found full may be taken for such.
+            if waits && unsent() {
+                Err(empty())
+            } else {
+                Ok(())
+            }
+        });
+        outcome = match (called, tried) {
+            (Some(outcome), _) => outcome,
+            (None, Err(cause)) if cause.kind() != io::ErrorKind::WouldBlock => {
+                return Err(E::lost(cause));
+            }
+            (None, _) => call(),
+        };
+    }
+}
+
+impl Tunnel {
+    /// Moves a piece each way; whether anything moved.
+    async fn pump(&mut self, connection: &Connection, scratch: &mut [u8]) -> io::Result<bool> {
+        let mut moved = false;
+        let waits = self.channel.read_window().available > 0 || self.channel.eof();
+        if self.down.rest().is_empty() && waits {
+            let mut stream = self.channel.stream(0);
+            match step(connection, || stream.read(scratch)).await? {
+                Some(0) => self.over = true,
+                Some(count) => {
+                    self.down = Load::of(scratch, count);
+                    moved = true;
+                }
+                None => {}
+            }
+        }
+        if !self.down.rest().is_empty() {
+            match self.stream.try_write(self.down.rest()) {
+                Ok(count) => {
+                    self.down.take(count);
+                    moved = true;
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
+                // Our end is closed: the session over it has ended.
+                Err(_) => self.over = true,
+            }
+        }
+        if self.up.rest().is_empty() {
+            match self.stream.try_read(scratch) {
+                Ok(0) => self.over = true,
+                Ok(count) => self.up = Load::of(scratch, count),
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => self.over = true,
+            }
+        }
+        // A full window is waited for here and not in libssh2, where it would hold up all tunnels.
+        let window = usize::try_from(self.channel.write_window().remaining).unwrap_or(usize::MAX);
+        let rest = self.up.rest();
+        let piece = rest.get(..window.min(rest.len())).unwrap_or_default();
+        if !piece.is_empty() && !self.over {
+            let mut stream = self.channel.stream(0);
+            if let Some(count) = step(connection, || stream.write(piece)).await? {
+                self.up.take(count);
+                moved = true;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Wakes the task when one of its ends can be read, or written where something waits.
+    fn poll_wake(&self, cx: &mut Context<'_>) -> bool {
+        let readable = self.up.rest().is_empty() && self.stream.poll_read_ready(cx).is_ready();
+        let writable = !self.down.rest().is_empty() && self.stream.poll_write_ready(cx).is_ready();
+        readable || writable
+    }
+}
