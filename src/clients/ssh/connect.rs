@@ -8,9 +8,10 @@ use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::clients::ssh::connection::{Connection, Socket, label};
+use crate::clients::ssh::connection::{Connection, label};
 use crate::clients::ssh::jump::{Jump, Jumps};
 use crate::clients::ssh::offer;
+use crate::clients::ssh::socket::Socket;
 use crate::clients::ssh::trust::{HostKey, HostKeys, Record, Trust};
 use crate::clients::ssh::{Host, Options};
 
@@ -102,7 +103,8 @@ impl Connector {
         if let Some(jump) = jump {
             // It takes no slot here: its jump host needs one itself.
             let stream = jump.tunnel(self, host, self.limit).await?;
-            let greeted = timeout(self.limit, Connection::over(Socket::Tunnel(stream))).await;
+            let socket = Socket::tunnel(stream).map_err(|cause| format!("no socket: {cause}"))?;
+            let greeted = timeout(self.limit, Connection::over(socket)).await;
             return greeted.map_err(|_| self.late("the host did not answer"))?;
         }
         let _slot = lane.dials.acquire().await;

@@ -4,20 +4,16 @@
 //! node that hangs costs a timer.
 
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use socket2::SockRef;
-use ssh2::{BlockDirections, DisconnectCode, ErrorCode, MethodType, Session};
-use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
+use ssh2::{DisconnectCode, ErrorCode, MethodType, Session};
+use tokio::net::TcpStream;
 use tokio::task::block_in_place;
 
 use crate::clients::ssh::shell::Shell;
+use crate::clients::ssh::socket::{Blocks, Socket, drive, step, unsent};
 use crate::clients::ssh::trust::{HostKey, Record};
 use crate::clients::ssh::{Host, Identity, Login};
 
@@ -27,137 +23,10 @@ const KEY_EXCHANGE: &str = "mlkem768x25519-sha256,curve25519-sha256,curve25519-s
     diffie-hellman-group-exchange-sha256";
 const CIPHERS: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes256-ctr";
 
-const WOULD_BLOCK: ErrorCode = ErrorCode::Session(-37);
-const SOCKET_GONE: ErrorCode = ErrorCode::Session(-13);
 const AUTHENTICATION_FAILED: ErrorCode = ErrorCode::Session(-18);
 const KEY_FILE: ErrorCode = ErrorCode::Session(-16);
 const KEY_UNVERIFIED: ErrorCode = ErrorCode::Session(-19);
 const NO_COMMON_METHOD: [ErrorCode; 2] = [ErrorCode::Session(-5), ErrorCode::Session(-8)];
-
-/// Errors that may only mean "not yet".
-pub(super) trait Blocks {
-    fn would_block(&self) -> bool;
-
-    /// The socket can no longer be watched.
-    fn lost(cause: io::Error) -> Self;
-}
-
-impl Blocks for ssh2::Error {
-    fn would_block(&self) -> bool {
-        self.code() == WOULD_BLOCK
-    }
-
-    fn lost(cause: io::Error) -> Self {
-        tracing::debug!(%cause, "socket of an SSH connection");
-        Self::new(SOCKET_GONE, "the socket is gone")
-    }
-}
-
-impl Blocks for io::Error {
-    fn would_block(&self) -> bool {
-        self.kind() == io::ErrorKind::WouldBlock
-    }
-
-    fn lost(cause: io::Error) -> Self {
-        cause
-    }
-}
-
-/// What a session talks over: the network, or a tunnel through another session.
-pub(super) enum Socket {
-    Network(TcpStream),
-    Tunnel(UnixStream),
-}
-
-impl Socket {
-    pub(super) async fn ready(&self, wanted: Interest) -> io::Result<()> {
-        match self {
-            Self::Network(stream) => stream.ready(wanted).await.map(drop),
-            Self::Tunnel(stream) => stream.ready(wanted).await.map(drop),
-        }
-    }
-
-    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Network(stream) => stream.poll_read_ready(cx),
-            Self::Tunnel(stream) => stream.poll_read_ready(cx),
-        }
-    }
-
-    pub(super) fn try_io<T>(
-        &self,
-        wanted: Interest,
-        work: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
-        match self {
-            Self::Network(stream) => stream.try_io(wanted, work),
-            Self::Tunnel(stream) => stream.try_io(wanted, work),
-        }
-    }
-}
-
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Network(stream) => stream.as_raw_fd(),
-            Self::Tunnel(stream) => stream.as_raw_fd(),
-        }
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Network(stream) => stream.as_fd(),
-            Self::Tunnel(stream) => stream.as_fd(),
-        }
-    }
-}
-
-/// Runs a libssh2 call, again each time the socket is ready for what it waits for, to its end.
-async fn drive<T, E: Blocks>(
-    session: &Session,
-    socket: &Socket,
-    mut call: impl FnMut() -> Result<T, E>,
-) -> Result<T, E> {
-    let mut outcome = call();
-    loop {
-        match outcome {
-            Err(error) if error.would_block() => {}
-            ended => return ended,
-        }
-        let wanted = interest(session);
-        socket.ready(wanted).await.map_err(E::lost)?;
-        let mut called = None;
-        let tried = socket.try_io(wanted, || {
-            let waits = called.insert(call()).as_ref().is_err_and(E::would_block);
-            // Readiness is only forgotten when the socket itself was found empty (or full): forgetting it otherwise would lose the
-            // wake-up for what still lies there.
-            if waits && covers(interest(session), wanted) {
-                Err(io::ErrorKind::WouldBlock.into())
-            } else {
-                Ok(())
-            }
-        });
-        outcome = match (called, tried) {
-            (Some(outcome), _) => outcome,
-            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(E::lost(error)),
-            (None, _) => call(),
-        };
-    }
-}
-
-fn interest(session: &Session) -> Interest {
-    match session.block_directions() {
-        BlockDirections::Outbound => Interest::WRITABLE,
-        BlockDirections::Both => Interest::READABLE | Interest::WRITABLE,
-        BlockDirections::Inbound | BlockDirections::None => Interest::READABLE,
-    }
-}
-
-fn covers(now: Interest, before: Interest) -> bool {
-    (now.is_readable() || !before.is_readable()) && (now.is_writable() || !before.is_writable())
-}
 
 /// A connection; its socket is shut when it is dropped.
 pub(super) struct Connection {
@@ -177,17 +46,15 @@ impl Connection {
         let stream = TcpStream::connect((address, port))
             .await
             .map_err(|cause| unreachable(&cause))?;
-        stream
-            .set_nodelay(true)
-            .map_err(|cause| format!("no socket: {cause}"))?;
-        Self::over(Socket::Network(stream)).await
+        let socket = Socket::network(stream).map_err(|cause| format!("no socket: {cause}"))?;
+        Self::over(socket).await
     }
 
     /// A connection over a socket, once the host has greeted.
     pub(super) async fn over(socket: Socket) -> Result<Self, String> {
         let session = Session::new().map_err(|cause| format!("no SSH session: {cause}"))?;
         session.set_blocking(false);
-        let greeted = socket.ready(Interest::READABLE).await;
+        let greeted = socket.spoken_to().await;
         greeted.map_err(|cause| format!("connection lost: {cause}"))?;
         Ok(Self {
             shell: None,
@@ -219,7 +86,8 @@ impl Connection {
         let shaken = self.drive(|| session.handshake()).await;
         shaken.map_err(|cause| self.explain_handshake(&cause))?;
         let seconds = u32::try_from(keepalive.as_secs()).unwrap_or(u32::MAX);
-        self.session.set_keepalive(true, seconds);
+        // Without asking for an answer: libssh2 would keep each one for as long as the connection lives.
+        self.session.set_keepalive(false, seconds);
         let key = self.session.host_key().map(|(blob, _)| HostKey::new(blob));
         key.ok_or_else(|| "the server showed no host key".into())
     }
@@ -311,10 +179,24 @@ impl Connection {
         drive(&self.session, &self.socket, call).await
     }
 
+    /// Takes a libssh2 call on this session as far as it goes without the other side; see [`step`].
+    pub(super) async fn step<T, E: Blocks>(
+        &self,
+        call: impl FnMut() -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        step(&self.session, &self.socket, call).await
+    }
+
     /// Sends a keep-alive if one is due. Fails when the connection is known to be gone.
     pub(super) fn keep_alive(&self) -> Result<(), ssh2::Error> {
+        if unsent(&self.session) {
+            // A packet on its way is sign of life enough, and must be sent whole first.
+            return Ok(());
+        }
         match self.session.keepalive_send() {
             Err(error) if !error.would_block() => Err(error),
+            // The other side has taken nothing for so long that there is no room for this: and libssh2 cannot send the rest of it later.
+            _ if unsent(&self.session) => Err(ssh2::Error::lost(io::ErrorKind::TimedOut.into())),
             _ => Ok(()),
         }
     }
@@ -332,7 +214,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // Without this libssh2 would wait for the host's answers before it frees anything, which a non-blocking session never sees: the
         // memory would leak. On a shut socket it gives up at once.
-        if let Err(cause) = SockRef::from(&*self.socket).shutdown(Shutdown::Both) {
+        if let Err(cause) = self.socket.shut() {
             tracing::trace!(%cause, "socket was closed already");
         }
     }

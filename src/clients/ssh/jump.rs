@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -57,6 +57,18 @@ impl Link {
         let since = *self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         since.is_some_and(|since| since.elapsed() > STUCK)
     }
+
+    /// A tunnel, or why there is none; nothing: the connection is gone.
+    async fn tunnel(&self, to: &Host) -> Option<Result<UnixStream, String>> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order {
+            address: to.address.clone(),
+            port: to.port,
+            reply,
+        };
+        self.orders.send(order).await.ok()?;
+        answer.await.ok()
+    }
 }
 
 impl Jumps {
@@ -104,24 +116,25 @@ impl Jump {
         to: &Host,
         limit: Duration,
     ) -> Result<UnixStream, String> {
-        let link = self.link(connector).await;
-        let link = link.map_err(|why| format!("the jump host {}: {why}", label(&self.host)))?;
-        let (reply, answer) = oneshot::channel();
-        let order = Order {
-            address: to.address.clone(),
-            port: to.port,
-            reply,
-        };
-        let gone = || format!("the jump host {} hung up", label(&self.host));
-        let answered = timeout(limit, async {
-            link.orders.send(order).await.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())?
-        });
-        answered.await.map_err(|_| {
-            let secs = limit.as_secs_f32();
-            let jump = label(&self.host);
-            format!("no connection: the jump host {jump} did not reach it within {secs} s")
-        })?
+        // A connection that was found is only known to be gone once it is used.
+        let mut gone = false;
+        for _ in 0..2 {
+            let link = self.link(connector).await;
+            let link = link.map_err(|why| format!("the jump host {}: {why}", label(&self.host)))?;
+            match timeout(limit, link.tunnel(to)).await {
+                Ok(Some(answer)) => return answer,
+                Ok(None) => gone = true,
+                Err(_) => break,
+            }
+        }
+        let jump = label(&self.host);
+        if gone {
+            return Err(format!("the jump host {jump} hung up"));
+        }
+        let secs = limit.as_secs_f32();
+        Err(format!(
+            "no connection: the jump host {jump} did not reach it within {secs} s"
+        ))
     }
 
     /// A connection to it that is not held up; all who need a new one wait for the same.

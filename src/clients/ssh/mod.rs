@@ -14,6 +14,7 @@ mod login;
 mod offer;
 mod program;
 mod shell;
+mod socket;
 mod switch;
 mod talk;
 mod trust;

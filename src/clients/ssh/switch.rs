@@ -5,29 +5,35 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream as Pair;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ssh2::{BlockDirections, Channel};
+use futures::FutureExt as _;
+use ssh2::{Channel, ErrorCode};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
-use crate::clients::ssh::connection::{Blocks, Connection};
+use crate::clients::ssh::connection::Connection;
+use crate::clients::ssh::socket::News;
 
 /// Between looks at keep-alives, and at whether anything still goes through.
 const ROUND: Duration = Duration::from_secs(5);
 /// A connection without tunnels is closed after so long.
 const IDLE: Duration = Duration::from_secs(60);
 const BUFFER: usize = 16 * 1024;
+/// The jump host answered that it cannot open a tunnel.
+const NOT_OPENED: ErrorCode = ErrorCode::Session(-21);
 
 /// A wish for a tunnel.
 pub(super) struct Order {
     pub(super) address: String,
     pub(super) port: u16,
-    pub(super) reply: oneshot::Sender<Result<UnixStream, String>>,
+    pub(super) reply: oneshot::Sender<Result<Pair, String>>,
 }
 
 /// Bytes on their way.
@@ -98,35 +104,37 @@ impl Switch {
 
     /// Runs until the connection is lost or nobody needs it. Tunnels end with it.
     pub(super) async fn run(mut self) {
+        match self.serve().await {
+            Ok(()) => self.connection.close(),
+            Err(cause) => tracing::debug!(%cause, "the connection to a jump host was lost"),
+        }
+    }
+
+    /// Serves until nobody needs it.
+    async fn serve(&mut self) -> io::Result<()> {
         loop {
-            let worked = self.work().await;
-            let idle = self.tunnels.is_empty() && self.waiting.is_empty();
-            if !idle {
+            self.work().await?;
+            if !self.idle() {
                 self.used = Instant::now();
-            }
-            if let Err(cause) = worked {
-                tracing::debug!(%cause, "the connection to a jump host was lost");
-                return;
-            }
-            if idle && self.used.elapsed() > IDLE {
+            } else if self.used.elapsed() > IDLE {
                 self.orders.close();
-                return self.connection.close();
+                return Ok(());
             }
-            if timeout(ROUND, poll_fn(|cx| self.poll_wake(cx)))
-                .await
-                .is_err()
-                && let Err(cause) = self.connection.keep_alive()
-            {
-                tracing::debug!(%cause, "the connection to a jump host was lost");
-                return;
+            match timeout(ROUND, poll_fn(|cx| self.poll_wake(cx))).await {
+                Ok(woken) => woken?,
+                Err(_) => self.connection.keep_alive()?,
             }
         }
+    }
+
+    fn idle(&self) -> bool {
+        self.tunnels.is_empty() && self.waiting.is_empty() && self.closing.is_empty()
     }
 
     /// Moves what can be moved. What is read for one may be for another: only a pass in which nothing moved is the last.
     async fn work(&mut self) -> io::Result<()> {
         loop {
-            self.drain()?;
+            self.drain().await?;
             let mut moved = self.open().await?;
             self.close().await;
             for tunnel in &mut self.tunnels {
@@ -137,6 +145,8 @@ impl Switch {
             if !moved {
                 return Ok(());
             }
+            // The sessions at the other ends of the pairs live on the same threads.
+            consume_budget().await;
         }
     }
 
@@ -144,47 +154,46 @@ impl Switch {
     async fn close(&mut self) {
         for mut channel in std::mem::take(&mut self.closing) {
             // Closed or lost: gone either way.
-            if let Ok(None) = step(&self.connection, || channel.close()).await {
+            if let Ok(None) = self.connection.step(|| channel.close()).await {
                 self.closing.push(channel);
             }
         }
     }
 
-    /// Has libssh2 take in what has arrived, whichever tunnel it is for.
-    fn drain(&self) -> io::Result<()> {
-        let channels = self.tunnels.iter().map(|tunnel| &tunnel.channel);
-        let any = channels.chain(&self.closing).find(|channel| !channel.eof());
-        let drain = || match any {
-            // It would block once the socket is empty, whatever was in it.
-            Some(channel) => channel.stream(0).read(&mut []).and_then(|_| Err(empty())),
-            // Opening and closing come next and take it in.
-            None => Err(empty()),
-        };
-        let ready = self.connection.socket.try_io(Interest::READABLE, drain);
-        let drained = match ready {
-            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => drain(),
-            other => other,
-        };
-        match drained {
-            Err(cause) if cause.kind() != io::ErrorKind::WouldBlock => Err(cause),
-            Ok(()) | Err(_) => Ok(()),
+    /// Has libssh2 take in all that has arrived, whichever tunnel it is for: each has a window, so that is no more than two megabytes for
+    /// one whose other end does not read. With no tunnel open, opening and closing take in what they need.
+    async fn drain(&self) -> io::Result<()> {
+        let tunnels = self.tunnels.iter().map(|tunnel| &tunnel.channel);
+        let open = tunnels.chain(&self.closing).find(|channel| !channel.eof());
+        if let Some(channel) = open {
+            let mut stream = channel.stream(0);
+            self.connection.step(|| stream.read(&mut [])).await?;
         }
+        Ok(())
     }
 
     /// Waits for anything to do.
-    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut woken = false;
         while let Poll::Ready(Some(order)) = self.orders.poll_recv(cx) {
             self.waiting.push_back(order);
             woken = true;
         }
-        let busy = !self.tunnels.is_empty() || !self.closing.is_empty() || !self.waiting.is_empty();
-        woken |= busy && self.connection.socket.poll_read_ready(cx).is_ready();
+        // Until nothing is left to be told: a waker stands only where the answer was "not yet".
+        while let Poll::Ready(news) = self.connection.socket.poll_news(cx) {
+            woken = true;
+            if news? == News::Closed {
+                if self.idle() {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
+                break;
+            }
+        }
         for tunnel in &self.tunnels {
             woken |= tunnel.poll_wake(cx);
         }
         if woken {
-            Poll::Ready(())
+            Poll::Ready(Ok(()))
         } else {
             Poll::Pending
         }
@@ -201,10 +210,10 @@ impl Switch {
             self.since().get_or_insert_with(Instant::now);
             let session = &self.connection.session;
             let open = || session.channel_direct_tcpip(&order.address, order.port, None);
-            let answer = match step(&self.connection, open).await {
+            let answer = match self.connection.step(open).await {
                 Ok(None) => return Ok(moved),
                 Ok(Some(channel)) => self.tunnel(channel),
-                Err(cause) if self.connection.keep_alive().is_ok() => Err(format!(
+                Err(cause) if cause.code() == NOT_OPENED => Err(format!(
                     "no connection: the jump host could not reach it: {}",
                     cause.message()
                 )),
@@ -231,9 +240,15 @@ impl Switch {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tunnel(&mut self, channel: Channel) -> Result<UnixStream, String> {
+    fn tunnel(&mut self, channel: Channel) -> Result<Pair, String> {
+        let pair = || {
+            let (near, far) = Pair::pair()?;
+            near.set_nonblocking(true)?;
+            far.set_nonblocking(true)?;
+            Ok((UnixStream::from_std(near)?, far))
+        };
         let (stream, far) =
-            UnixStream::pair().map_err(|cause| format!("no socket pair: {cause}"))?;
+            pair().map_err(|cause: io::Error| format!("no socket pair: {cause}"))?;
         self.tunnels.push(Tunnel {
             channel,
             stream,
@@ -245,54 +260,6 @@ impl Switch {
     }
 }
 
-fn empty() -> io::Error {
-    io::ErrorKind::WouldBlock.into()
-}
-
-/// A libssh2 call that need not come to its end now, unless half of a packet would be left unsent.
-async fn step<T, E: Blocks>(
-    connection: &Connection,
-    mut call: impl FnMut() -> Result<T, E>,
-) -> Result<Option<T>, E> {
-    let unsent = || {
-        let directions = connection.session.block_directions();
-        matches!(
-            directions,
-            BlockDirections::Outbound | BlockDirections::Both
-        )
-    };
-    let mut outcome = call();
-    loop {
-        match outcome {
-            Err(cause) if cause.would_block() => {}
-            Ok(done) => return Ok(Some(done)),
-            Err(cause) => return Err(cause),
-        }
-        if !unsent() {
-            return Ok(None);
-        }
-        let ready = connection.socket.ready(Interest::WRITABLE).await;
-        ready.map_err(E::lost)?;
-        let mut called = None;
-        let tried = connection.socket.try_io(Interest::WRITABLE, || {
-            let waits = called.insert(call()).as_ref().is_err_and(E::would_block);
-            // Only a socket that was found full may be taken for such.
-            if waits && unsent() {
-                Err(empty())
-            } else {
-                Ok(())
-            }
-        });
-        outcome = match (called, tried) {
-            (Some(outcome), _) => outcome,
-            (None, Err(cause)) if cause.kind() != io::ErrorKind::WouldBlock => {
-                return Err(E::lost(cause));
-            }
-            (None, _) => call(),
-        };
-    }
-}
-
 impl Tunnel {
     /// Moves a piece each way; whether anything moved.
     async fn pump(&mut self, connection: &Connection, scratch: &mut [u8]) -> io::Result<bool> {
@@ -300,7 +267,7 @@ impl Tunnel {
         let waits = self.channel.read_window().available > 0 || self.channel.eof();
         if self.down.rest().is_empty() && waits {
             let mut stream = self.channel.stream(0);
-            match step(connection, || stream.read(scratch)).await? {
+            match connection.step(|| stream.read(scratch)).await? {
                 Some(0) => self.over = true,
                 Some(count) => {
                     self.down = Load::of(scratch, count);
@@ -327,6 +294,9 @@ impl Tunnel {
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => self.over = true,
             }
+        } else {
+            // Nothing is read from our end while something waits, so its end has to be asked for.
+            self.over |= self.abandoned();
         }
         // A full window is waited for here and not in libssh2, where it would hold up all tunnels.
         let window = usize::try_from(self.channel.write_window().remaining).unwrap_or(usize::MAX);
@@ -334,12 +304,18 @@ impl Tunnel {
         let piece = rest.get(..window.min(rest.len())).unwrap_or_default();
         if !piece.is_empty() && !self.over {
             let mut stream = self.channel.stream(0);
-            if let Some(count) = step(connection, || stream.write(piece)).await? {
+            if let Some(count) = connection.step(|| stream.write(piece)).await? {
                 self.up.take(count);
                 moved = true;
             }
         }
         Ok(moved)
+    }
+
+    /// Whether our end is closed.
+    fn abandoned(&self) -> bool {
+        let ready = self.stream.ready(Interest::WRITABLE).now_or_never();
+        matches!(ready, Some(Ok(ready)) if ready.is_write_closed())
     }
 
     /// Wakes the task when one of its ends can be read, or written where something waits.

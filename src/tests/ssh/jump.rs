@@ -1,8 +1,10 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use headroom::clients::ssh::{Host, Identity, Login, Options, Request, Trust};
+use headroom::clients::ssh::{Host, Identity, Login, Options, Request, Trust, Upload};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use secrecy::SecretString;
 
 use super::{Lab, SECOND, host_with, pinned, request};
@@ -113,4 +115,56 @@ async fn the_key_of_a_jump_host_is_judged_and_a_lost_one_is_reached_anew() {
     assert_eq!(lab.word(&node, "echo one").await, "one");
     sshd.restart();
     assert_eq!(lab.word(&node, "echo two").await, "two");
+}
+
+/// What this process has computed so far, on all its threads.
+fn computed() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+    let times = [usage.user_time(), usage.system_time()];
+    times
+        .iter()
+        .map(|time| Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap()))
+        .sum()
+}
+
+#[tokio::test]
+async fn a_stalled_tunnel_computes_nothing_and_holds_up_no_other() {
+    let sshd = Sshd::start(2);
+    let far = Sshd::start(1);
+    let lab = Lab::new();
+    let jump = bastion(&sshd, Trust::FirstUse);
+    let stalled = behind(&far, "127.0.0.1", far.port(), &jump);
+    let good = behind(&sshd, "127.0.0.2", sshd.port(), &jump);
+    assert_eq!(lab.word(&stalled, "echo in").await, "in");
+    assert_eq!(lab.word(&good, "echo in").await, "in");
+    let idle = far.sessions().len();
+    let file = Upload {
+        name: "large".into(),
+        content: vec![7; 64_000_000],
+        time_limit: 8 * SECOND,
+    };
+    let upload = lab.ssh.upload(&stalled, file);
+    let watch = async {
+        // More is on its way than all buffers hold, to a node that stands still.
+        while far.sessions().len() == idle {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        far.freeze_sessions();
+        tokio::time::sleep(SECOND).await;
+        let (before, started) = (computed(), Instant::now());
+        tokio::time::sleep(3 * SECOND).await;
+        let busy = computed() - before;
+        assert!(
+            busy < SECOND / 2,
+            "{busy:?} of {:?} computed while nothing moved",
+            started.elapsed()
+        );
+        assert_eq!(lab.word(&good, "echo well").await, "well");
+        assert!(started.elapsed() < 5 * SECOND, "{:?}", started.elapsed());
+    };
+    let (refused, ()) = tokio::join!(upload, watch);
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("the node took no input"), "{text}");
+    assert_eq!(lab.word(&good, "echo still").await, "still");
+    assert_eq!((sshd.logins(), far.logins()), (2, 1));
 }
