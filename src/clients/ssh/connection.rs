@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use ssh2::{DisconnectCode, ErrorCode, MethodType, Session};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::block_in_place;
 
 use crate::clients::ssh::shell::Shell;
@@ -26,7 +26,14 @@ const CIPHERS: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-po
 const AUTHENTICATION_FAILED: ErrorCode = ErrorCode::Session(-18);
 const KEY_FILE: ErrorCode = ErrorCode::Session(-16);
 const KEY_UNVERIFIED: ErrorCode = ErrorCode::Session(-19);
-const NO_COMMON_METHOD: [ErrorCode; 2] = [ErrorCode::Session(-5), ErrorCode::Session(-8)];
+/// What a read or write on a connection fails with that the server has closed.
+const HUNG_UP: [ErrorCode; 3] = [
+    ErrorCode::Session(-7),
+    ErrorCode::Session(-13),
+    ErrorCode::Session(-43),
+];
+/// What a key exchange that is not finished fails with, whether nothing was agreed on or the connection was lost.
+const BROKEN_OFF: [ErrorCode; 2] = [ErrorCode::Session(-5), ErrorCode::Session(-8)];
 
 /// A connection; its socket is shut when it is dropped.
 pub(super) struct Connection {
@@ -43,7 +50,11 @@ pub(super) struct Connection {
 impl Connection {
     /// Reaches the host and waits until it greets. Costs the host nothing yet: a host that never greets holds no handshake slot.
     pub(super) async fn dial(address: &str, port: u16) -> Result<Self, String> {
-        let stream = TcpStream::connect((address, port))
+        let found = lookup_host((address, port)).await;
+        let found = found.map_err(|cause| {
+            format!("no connection: the name {address} does not resolve: {cause}")
+        })?;
+        let stream = TcpStream::connect(found.collect::<Vec<_>>().as_slice())
             .await
             .map_err(|cause| unreachable(&cause))?;
         let socket = Socket::network(stream).map_err(|cause| format!("no socket: {cause}"))?;
@@ -100,7 +111,15 @@ impl Connection {
             ),
             None => String::new(),
         };
-        if NO_COMMON_METHOD.contains(&cause.code()) {
+        let broken_off = BROKEN_OFF.contains(&cause.code());
+        if (broken_off || HUNG_UP.contains(&cause.code())) && self.agreed() {
+            return format!(
+                "the key exchange broke off{banner}: {}; the server hung up, and its log says why: it may refuse the address, or more \
+                 connections for now (MaxStartups)",
+                cause.message()
+            );
+        }
+        if broken_off {
             self.no_common_method = true;
             return format!(
                 "no common key exchange, host key type or cipher with the server{banner}: a server this old (SHA-1, ssh-rsa, DSA or \
@@ -109,6 +128,14 @@ impl Connection {
             );
         }
         format!("the SSH handshake failed{banner}: {}", cause.message())
+    }
+
+    /// Whether every method of the key exchange was agreed on.
+    fn agreed(&self) -> bool {
+        use MethodType::{CryptCs, CryptSc, HostKey, Kex, MacCs, MacSc};
+        [Kex, HostKey, CryptCs, CryptSc, MacCs, MacSc]
+            .into_iter()
+            .all(|method| self.session.methods(method).is_some())
     }
 
     /// Logs in.
@@ -236,6 +263,11 @@ fn refusal(user: &str, cause: &ssh2::Error, passphrase: bool) -> String {
                 cause.message()
             )
         }
+        code if HUNG_UP.contains(&code) => format!(
+            "the server hung up during the login as {user}, after the key exchange ({}): its log says why; it may refuse the address, \
+             or more connections for now (MaxStartups)",
+            cause.message()
+        ),
         _ => format!("login as {user} failed: {}", cause.message()),
     }
 }

@@ -218,8 +218,7 @@ impl Engine {
                     tracing::debug!(host = label(host), %cause, "a kept connection is gone");
                 }
                 Err(cause) => {
-                    let why = format!("the server refused a command: {}", cause.message());
-                    return Err(self.failed(host, why));
+                    return Err(self.failed(host, talk::refusal(&cause)));
                 }
             }
         }

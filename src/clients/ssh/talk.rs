@@ -21,6 +21,8 @@ const LINGER: Duration = Duration::from_millis(200);
 /// How often a talk without a word looks whether a keep-alive is due.
 pub(super) const KEEP_ALIVE_CHECK: Duration = Duration::from_secs(5);
 const BUFFER: usize = 32 * 1024;
+/// A channel could not be opened.
+const NO_CHANNEL: ErrorCode = ErrorCode::Session(-21);
 const CHANNEL_ENDED: [ErrorCode; 2] = [ErrorCode::Session(-26), ErrorCode::Session(-27)];
 
 /// Listens to a command and says how long it may still run.
@@ -61,6 +63,16 @@ pub(super) async fn begin(connection: &Connection, command: &str) -> Result<Chan
         .drive(|| channel.exec(command))
         .await
         .map(|()| channel)
+}
+
+/// Why a command could not be begun.
+pub(super) fn refusal(cause: &ssh2::Error) -> String {
+    let hint = if cause.code() == NO_CHANNEL {
+        "; its MaxSessions may be reached, or too low for this account to run commands"
+    } else {
+        ""
+    };
+    format!("the server refused a command: {}{hint}", cause.message())
 }
 
 /// Where a talk is.

@@ -87,11 +87,21 @@ impl Fleet {
         self.profile_as(sshd, USER)
     }
 
-    fn profile_as(&self, sshd: &Sshd, user: &str) -> SshProfileId {
+    pub(super) fn profile_as(&self, sshd: &Sshd, user: &str) -> SshProfileId {
+        self.profile_of(sshd, user, sshd.port(), sshd.known_hosts())
+    }
+
+    /// The profile of an sshd, but at another port.
+    pub(super) fn profile_at(&self, sshd: &Sshd, port: u16) -> SshProfileId {
+        let known_hosts = format!("[127.0.0.1]:{port} {}\n", sshd.host_key());
+        self.profile_of(sshd, USER, port, known_hosts)
+    }
+
+    fn profile_of(&self, sshd: &Sshd, user: &str, port: u16, known_hosts: String) -> SshProfileId {
         let profile = NewSshProfile {
-            name: format!("ops{}", sshd.port()),
+            name: format!("{user}{port}"),
             login: user.into(),
-            port: i32::from(sshd.port()),
+            port: i32::from(port),
             private_key_file: Some(sshd.key_file().display().to_string()),
             private_key_secret: None,
             passphrase_env: None,
@@ -101,7 +111,7 @@ impl Fleet {
             proxy_jump: None,
             host_keys: HostKeyPolicy::Pinned,
             known_hosts_file: None,
-            known_hosts: Some(sshd.known_hosts()),
+            known_hosts: Some(known_hosts),
             updated_ms: 0,
         };
         self.conn(|conn| SshProfile::insert(conn, &profile))
@@ -382,33 +392,6 @@ async fn a_node_that_is_gone_or_frozen_loses_only_its_own_readings() {
     frozen.restart();
     let readings = fleet.tick(&collectors, 30 * SECOND).await;
     assert_eq!(outcomes(&readings, stuck, &fleet.counters), [Ok(1.0)]);
-}
-
-impl Fleet {
-    /// The profile of an sshd, but at another port.
-    fn profile_at(&self, sshd: &Sshd, port: u16) -> SshProfileId {
-        let id = self.conn(|conn| {
-            let known = SshProfile::by_name(conn, &format!("ops{}", sshd.port())).unwrap();
-            let moved = NewSshProfile {
-                name: format!("moved{port}"),
-                login: known.login,
-                port: i32::from(port),
-                private_key_file: known.private_key_file,
-                private_key_secret: None,
-                passphrase_env: None,
-                passphrase_secret: None,
-                agent: false,
-                certificate_file: None,
-                proxy_jump: None,
-                host_keys: HostKeyPolicy::FirstUse,
-                known_hosts_file: None,
-                known_hosts: None,
-                updated_ms: 0,
-            };
-            SshProfile::insert(conn, &moved)
-        });
-        id.unwrap().id
-    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::{SECOND, host};
 use crate::support::sshd::Sshd;
 
 /// Execs that an sshd was asked for.
-fn execs(sshd: &Sshd) -> usize {
+pub(super) fn execs(sshd: &Sshd) -> usize {
     sshd.log().matches("Starting session: ").count()
 }
 

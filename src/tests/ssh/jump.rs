@@ -12,7 +12,7 @@ use crate::support::ports;
 use crate::support::sshd::{BadHost, Manners, Sshd, USER};
 
 /// A host that is reached through another.
-fn behind(sshd: &Sshd, address: &str, port: u16, jump: &Host) -> Host {
+pub(super) fn behind(sshd: &Sshd, address: &str, port: u16, jump: &Host) -> Host {
     let identity = Identity::Key {
         key: SecretString::from(sshd.key()),
         passphrase: None,

@@ -6,6 +6,8 @@ mod faults;
 mod held;
 mod jump;
 mod login;
+mod lost;
+mod shells;
 mod trust;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What tests share: real servers on free loopback ports in temp folders, stopped by pid; and waiting for events instead of sleeping.
 
 pub mod app;
+pub mod cable;
 pub mod cloud;
 pub mod disk;
 pub mod docker;

@@ -20,6 +20,14 @@ pub const USER: &str = "headroom-test";
 pub const HOSTILE_USER: &str = "headroom-hostile";
 /// A user for whom [`Sudo`] is allowed for a while.
 pub const SUDO_USER: &str = "headroom-sudo";
+/// A user for each login shell that is none of POSIX, or another one than Debian's.
+pub const SHELL_USERS: [(&str, &str); 4] = [
+    ("headroom-tcsh", "/bin/tcsh"),
+    ("headroom-fish", "/usr/bin/fish"),
+    ("headroom-bash", "/bin/bash"),
+    // Under this name busybox is a shell.
+    ("headroom-ash", "/usr/local/lib/headroom-test/ash"),
+];
 const START_LIMIT: Duration = Duration::from_secs(20);
 static MADE_USER: Once = Once::new();
 
@@ -300,19 +308,35 @@ impl BadHost {
 fn make_user() {
     MADE_USER.call_once(|| {
         for name in [USER, HOSTILE_USER, SUDO_USER] {
-            let exists = || nix::unistd::User::from_name(name).unwrap().is_some();
-            if exists() {
-                continue;
-            }
-            // Tests are processes of their own: another one may be making it at this moment.
-            let made = Command::new("useradd")
-                .args(["-m", "-s", "/bin/dash", "-p", "*", name])
-                .output()
-                .unwrap();
-            wait::until(&format!("user {name}: {made:?}"), START_LIMIT, || {
-                exists().then_some(())
-            });
+            make_user_with(name, "/bin/dash");
         }
+    });
+}
+
+/// Makes the users of [`SHELL_USERS`], where they are not there yet.
+pub fn make_shell_users() {
+    for (name, shell) in SHELL_USERS {
+        if let Some(folder) = shell.strip_suffix("/ash") {
+            fs::create_dir_all(folder).unwrap();
+            // Another test may be making it at this moment.
+            drop(std::os::unix::fs::symlink("/bin/busybox", shell));
+        }
+        make_user_with(name, shell);
+    }
+}
+
+fn make_user_with(name: &str, shell: &str) {
+    let exists = || nix::unistd::User::from_name(name).unwrap().is_some();
+    if exists() {
+        return;
+    }
+    // Tests are processes of their own: another one may be making it at this moment.
+    let made = Command::new("useradd")
+        .args(["-m", "-s", shell, "-p", "*", name])
+        .output()
+        .unwrap();
+    wait::until(&format!("user {name}: {made:?}"), START_LIMIT, || {
+        exists().then_some(())
     });
 }
 
