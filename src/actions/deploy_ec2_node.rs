@@ -49,6 +49,8 @@ impl Settings for DeployEc2Node {
             &[StepTarget::Cluster],
         )
     };
+    #[cfg(test)]
+    const SAMPLE: &'static str = r#"{"ec2_profile": "web-small", "ssh_profile": "ops", "jvm_profiles": ["tomcat"], "register": "after"}"#;
 
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {

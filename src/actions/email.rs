@@ -35,6 +35,8 @@ pub struct Email {
 
 impl Settings for Email {
     const FACTS: Facts = Facts::plain("Sends a mail.", &[StepTarget::None]);
+    #[cfg(test)]
+    const SAMPLE: &'static str = r#"{"address": ["a@example.org", "B <b@example.org>"], "title": "{{ trigger.name }} fired", "content": "<b>why</b>: {{ run.reason }}"}"#;
 
     fn read(fields: &mut Fields<'_>) -> Self {
         let email = Self {

@@ -33,6 +33,8 @@ pub struct Facts {
     pub default_timeout_secs: i64,
     /// Nodes that one step adds (positive) or removes (negative).
     pub capacity_change: i32,
+    /// Whether it starts programs on Headroom's own host, which is refused where `HEADROOM_ALLOW_LOCAL` does not allow it.
+    pub on_own_host: bool,
     /// How a step is taken back, as a sentence; none when it cannot be. An undo must be safe to repeat: a crash in its middle repeats it.
     pub undo: Option<&'static str>,
 }
@@ -45,6 +47,7 @@ impl Facts {
             targets,
             default_timeout_secs: DEFAULT_TIMEOUT_SECS,
             capacity_change: 0,
+            on_own_host: false,
             undo: None,
         }
     }
@@ -62,11 +65,15 @@ pub enum Recovery {
 }
 
 /// A kind of action.
+#[derive(Clone, Copy)]
 pub struct Kind {
     /// Its name in files, pages, the API and the database.
     pub name: &'static str,
     /// What holds for all its actions.
     pub facts: Facts,
+    /// Good settings, for the tests that walk all kinds.
+    #[cfg(test)]
+    pub sample: &'static str,
     read: fn(&Value, &str, &mut Vec<Fault>) -> Box<dyn Action>,
 }
 
@@ -76,6 +83,8 @@ impl Kind {
         Self {
             name,
             facts: S::FACTS,
+            #[cfg(test)]
+            sample: S::SAMPLE,
             read: |settings, path, faults| Box::new(Fields::read(settings, path, faults, S::read)),
         }
     }
@@ -97,6 +106,10 @@ pub trait Settings: Action + Sized + 'static {
     /// What holds for every action of this kind.
     const FACTS: Facts;
 
+    /// Good settings as JSON, with which the tests that walk all kinds read and show it.
+    #[cfg(test)]
+    const SAMPLE: &'static str;
+
     /// Reads the settings, noting every fault.
     fn read(fields: &mut Fields<'_>) -> Self;
 }
@@ -108,6 +121,11 @@ pub trait Action: Send + Sync {
 
     /// What it does, in one line; never shows a secret.
     fn summary(&self) -> String;
+
+    /// The folder of the data folder that it writes into, which belongs in a backup.
+    fn folder(&self) -> Option<&str> {
+        None
+    }
 
     /// Its settings as a fragment of a page, from the kind's partial.
     ///

@@ -33,6 +33,8 @@ impl Settings for LocalScript {
         "Runs a command on the target's nodes, over SSH, in parallel.",
         &[StepTarget::Cluster, StepTarget::LastNode, StepTarget::Node],
     );
+    #[cfg(test)]
+    const SAMPLE: &'static str = r#"{"script": "uptime\ndate"}"#;
 
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {

@@ -28,6 +28,8 @@ impl Settings for RegisterEc2Node {
             &[StepTarget::LastNode, StepTarget::Node],
         )
     };
+    #[cfg(test)]
+    const SAMPLE: &'static str = r#"{}"#;
 
     fn read(_: &mut Fields<'_>) -> Self {
         Self

@@ -71,6 +71,8 @@ impl Settings for RemoveEc2Node {
             ],
         )
     };
+    #[cfg(test)]
+    const SAMPLE: &'static str = r#"{"select": "lowest:load1"}"#;
 
     fn read(fields: &mut Fields<'_>) -> Self {
         let text = fields.optional_text("select");

@@ -67,15 +67,16 @@ impl Config {
     pub fn from_source(mut source: Source) -> Result<Self> {
         let data = PathBuf::from(source.text("data").unwrap_or_else(|| "./data".into()));
         let http = Http::from_source(&mut source);
+        let sampling = Sampling::from_source(&mut source, &http);
         let config = Self {
             database: Database::from_source(&mut source, &data),
             keeping: Keeping::from_source(&mut source),
             mail: Mail::from_source(&mut source),
             auth: Auth::from_source(&mut source, &data),
-            sampling: Sampling::from_source(&mut source, &http),
+            tooling: Tooling::from_source(&mut source, &data, sampling.allow_local),
+            sampling,
             cloud: Cloud::from_source(&mut source),
             log: Log::from_source(&mut source),
-            tooling: Tooling::from_source(&mut source, &data),
             http,
             data,
         };

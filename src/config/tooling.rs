@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 /// What actions find on Headroom's own host.
 #[derive(Debug, Clone)]
 pub struct Tooling {
+    /// Whether programs may be started on Headroom's own host: `HEADROOM_ALLOW_LOCAL`.
+    pub allow_local: bool,
     /// `HEADROOM_FAB`: the `fab` program of Fabric 2 or 3. Default: the one in the path.
     pub fab: PathBuf,
     /// `HEADROOM_DOCKER_COMPOSE`: a `docker-compose` program. Default: `docker compose`, else `docker-compose`, of the path.
@@ -52,9 +54,10 @@ pub enum ZabbixLogin {
 }
 
 impl Tooling {
-    /// Folders below the data folder, programs of the path, no Zabbix.
+    /// Folders below the data folder, programs of the path, which may be started, no Zabbix.
     pub fn new(data: &Path) -> Self {
         Self {
+            allow_local: true,
             fab: "fab".into(),
             docker_compose: None,
             fabric_scripts: data.join("fabric-scripts"),
@@ -77,9 +80,10 @@ impl Tooling {
         })
     }
 
-    pub(super) fn from_source(source: &mut Source, data: &Path) -> Self {
+    pub(super) fn from_source(source: &mut Source, data: &Path, allow_local: bool) -> Self {
         let defaults = Self::new(data);
         Self {
+            allow_local,
             fab: source.text("fab").map_or(defaults.fab, PathBuf::from),
             docker_compose: source.text("docker_compose").map(PathBuf::from),
             zabbix: zabbix(source),

@@ -126,6 +126,11 @@ fn against_settings(entry: &Entry<'_>, context: &Context, faults: &mut Vec<Fault
                 faults.push(Fault::new(format!("{}.kind", entry.path), message));
             }
         }
+        Item::Action(action) if actions::on_own_host(&action.kind) && !context.allow_local => {
+            let kind = &action.kind;
+            let message = format!("a {kind} starts programs on Headroom's own host, {OWN_HOST}");
+            faults.push(Fault::new(format!("{}.kind", entry.path), message));
+        }
         Item::Node(_, node) if node.is_own_host() && !context.allow_local => {
             let message =
                 format!("localhost without an ssh_profile is Headroom's own host, {OWN_HOST}");

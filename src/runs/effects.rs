@@ -53,6 +53,14 @@ pub(super) async fn prepare(
     step: &StepRun,
 ) -> Result<Prepared> {
     let action = actions::parse(ctx.kinds, &step.kind, &step.settings)?;
+    let on_own_host =
+        actions::find(ctx.kinds, &step.kind).is_some_and(|kind| kind.facts.on_own_host);
+    if on_own_host && !ctx.tools.tooling.allow_local {
+        return Err(Error::Conflict(format!(
+            "a {} starts programs on Headroom's own host, which is refused while it listens beyond loopback; HEADROOM_ALLOW_LOCAL=true allows it",
+            step.kind
+        )));
+    }
     let (run, steps, known) = (run.clone(), steps.to_vec(), step.clone());
     let read = move |conn: &mut _| scope::load(conn, &run, &steps, &known);
     let scope: Scope = ctx.tools.db.read(read).await?;

@@ -33,6 +33,10 @@ const SHIPPED: &[Shipped] = &[
         include_str!("../../../fabric-scripts/counter_scripts.py"),
     ),
     (
+        "release.py",
+        include_str!("../../../fabric-scripts/release.py"),
+    ),
+    (
         "rolling_restart.py",
         include_str!("../../../fabric-scripts/rolling_restart.py"),
     ),
@@ -59,11 +63,14 @@ pub struct DistributedScript {
 impl Settings for DistributedScript {
     const FACTS: Facts = Facts {
         default_timeout_secs: DEFAULT_TIMEOUT_SECS,
+        on_own_host: true,
         ..Facts::plain(
             "Runs a task of a fabfile for each of the target's nodes, by Fabric on Headroom's own host.",
             &[StepTarget::Cluster, StepTarget::LastNode, StepTarget::Node],
         )
     };
+    #[cfg(test)]
+    const SAMPLE: &'static str = r#"{"fabfile": "deploy.py", "task": "release", "args": ["--version", "1.2"], "at_once": 4, "keep_going": true}"#;
 
     fn read(fields: &mut Fields<'_>) -> Self {
         let action = Self {

@@ -64,6 +64,7 @@ pub struct TlsFiles {
 impl Settings for DockerScale {
     const FACTS: Facts = Facts {
         default_timeout_secs: DEFAULT_TIMEOUT_SECS,
+        on_own_host: true,
         undo: Some(
             "Scales the service back to the number it had, unless somebody else has scaled it meanwhile.",
         ),
@@ -72,6 +73,8 @@ impl Settings for DockerScale {
             &[StepTarget::None],
         )
     };
+    #[cfg(test)]
+    const SAMPLE: &'static str = r#"{"driver": "compose", "project": "shop", "service": "worker", "by": 1, "min": 1, "max": 20}"#;
 
     fn read(fields: &mut Fields<'_>) -> Self {
         let driver = fields.choice("driver", &["compose", "swarm"]);

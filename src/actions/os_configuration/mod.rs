@@ -56,6 +56,8 @@ impl Settings for OSConfiguration {
             &[StepTarget::Cluster, StepTarget::LastNode, StepTarget::Node],
         )
     };
+    #[cfg(test)]
+    const SAMPLE: &'static str = r#"{"puppetfile": "tomcat.pp", "install_puppet": false}"#;
 
     fn read(fields: &mut Fields<'_>) -> Self {
         let action = Self {

@@ -48,6 +48,8 @@ impl Settings for ZabbixBackup {
             &[StepTarget::None],
         )
     };
+    #[cfg(test)]
+    const SAMPLE: &'static str = r#"{"dir": "zabbix"}"#;
 
     fn read(fields: &mut Fields<'_>) -> Self {
         let dir = fields
@@ -73,6 +75,10 @@ impl Action for ZabbixBackup {
 
     fn summary(&self) -> String {
         format!("into {}", self.dir)
+    }
+
+    fn folder(&self) -> Option<&str> {
+        Some(&self.dir)
     }
 
     fn html(&self) -> Result<String> {

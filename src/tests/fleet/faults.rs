@@ -433,6 +433,10 @@ fn headrooms_own_host_is_refused_where_others_could_reach_headroom() {
     let text = "
 counters: [{ name: disk, kind: local, script: x, threshold: 1 }]
 clusters: [{ name: me, nodes: [{ name: localhost, address: localhost }] }]
+actions:
+  - { name: release, kind: DistributedScript, fabfile: release.py, task: release }
+  - { name: more, kind: DockerScale, driver: swarm, service: worker, by: 1 }
+  - { name: keep, kind: ZabbixBackup }
 ";
     let told = faults(bench.apply_with(text, Options::default()));
     let lines: Vec<_> = told.lines().collect();

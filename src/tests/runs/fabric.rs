@@ -190,6 +190,26 @@ async fn a_missing_or_foreign_fab_is_said_to_be_so() {
 }
 
 #[tokio::test]
+async fn fab_is_not_started_where_nothing_may_run_on_headrooms_own_host() {
+    let site = site(1);
+    let tooling = Tooling {
+        allow_local: false,
+        ..site.lab.ctx.tools.tooling.clone()
+    };
+    let lab = site.lab.sharing(tooling);
+    let run = site.plan(release(json!({})));
+    execute::drive(&lab, run).await.unwrap();
+    assert_eq!(site.lab.run(run).state, RunState::Failed);
+    let error = site.lab.error(run, "fab");
+    assert_eq!(
+        error,
+        "a DistributedScript starts programs on Headroom's own host, which is refused while it listens beyond loopback; \
+         HEADROOM_ALLOW_LOCAL=true allows it"
+    );
+    assert_eq!(site.sshd.logins(), 0);
+}
+
+#[tokio::test]
 async fn a_missing_fabfile_and_a_missing_task_are_named() {
     let site = site(1);
     let run = site.plan(json!({"fabfile": "none.py", "task": "x"}));

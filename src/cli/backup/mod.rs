@@ -3,6 +3,9 @@
 //! SQLite files are copied by SQLite itself (`VACUUM INTO`), so a running Headroom is backed up consistently. A PostgreSQL
 //! database and Redis are backed up with their own tools; the message says so.
 
+mod files;
+
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -53,8 +56,12 @@ fn write(app: &App, folder: &Path) -> Result<(PathBuf, Vec<&'static str>)> {
         .mode(0o700)
         .create(&staging)
         .map_err(failed)?;
-    let outcome = collect(app, &staging)
-        .and_then(|notes| pack(&staging, &unfinished).map_err(failed).map(|()| notes));
+    let outcome = collect(app, &staging).and_then(|notes| {
+        let folders = files::folders(&app.config, &mut *app.db.connection()?)?;
+        let own = files::list(&app.config.data, &folders)?;
+        pack(&staging, &app.config.data, &own, &unfinished).map_err(failed)?;
+        Ok(notes)
+    });
     std::fs::remove_dir_all(&staging).map_err(failed)?;
     let notes = outcome?;
     std::fs::rename(&unfinished, &path).map_err(failed)?;
@@ -90,7 +97,7 @@ fn copy_sqlite(conn: &mut Connection, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn pack(staging: &Path, to: &Path) -> std::io::Result<()> {
+fn pack(staging: &Path, data: &Path, own: &BTreeSet<PathBuf>, to: &Path) -> std::io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -104,6 +111,9 @@ fn pack(staging: &Path, to: &Path) -> std::io::Result<()> {
             archive.append_path_with_name(source, name)?;
         }
     }
+    for file in own {
+        files::append(&mut archive, data, file)?;
+    }
     archive.into_inner()?.finish()?.sync_all()
 }
 
@@ -115,21 +125,42 @@ pub(super) fn restore(config: &Config, file: &Path, force: bool) -> anyhow::Resu
     let held: Vec<_> = [DATABASE, SAMPLES, MASTER_KEY]
         .into_iter()
         .filter(|name| place(config, name).exists())
+        .map(str::to_owned)
         .collect();
-    if !held.is_empty() && !force {
+    let refuse = |held: &[String]| {
         let message = format!(
             "holds {} already; stop Headroom and say --force to replace them",
             held.join(", ")
         );
-        return Err(Error::invalid(data.display().to_string(), message).into());
+        Error::invalid(data.display().to_string(), message)
+    };
+    if !held.is_empty() && !force {
+        return Err(refuse(&held).into());
     }
-    let names = unpack(file, config).map_err(|cause| {
-        Error::invalid(
-            file.display().to_string(),
-            format!("cannot be restored: {cause}"),
-        )
-    })?;
-    println!("restored {} into {}", names.join(", "), data.display());
+    let broken = |cause: std::io::Error| {
+        let message = format!("cannot be restored: {cause}");
+        Error::invalid(file.display().to_string(), message)
+    };
+    let (names, own) = match unpack(file, config) {
+        Ok(unpacked) => unpacked,
+        Err(cause) => {
+            clear(config);
+            return Err(broken(cause).into());
+        }
+    };
+    let held = own.held();
+    if !held.is_empty() && !force {
+        clear(config);
+        return Err(refuse(&held).into());
+    }
+    let count = own.count();
+    own.put().map_err(broken)?;
+    put(config, &names).map_err(broken)?;
+    let mut told: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    if count > 0 {
+        told.push(format!("{count} files of the operator's"));
+    }
+    println!("restored {} into {}", told.join(", "), data.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -147,13 +178,18 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Everything is unpacked beside its place first, so that a broken archive changes nothing.
-fn unpack(file: &Path, config: &Config) -> std::io::Result<Vec<&'static str>> {
+fn unpack(file: &Path, config: &Config) -> std::io::Result<(Vec<&'static str>, files::Staged)> {
     std::fs::create_dir_all(&config.data)?;
+    let mut own = files::Staged::new(&config.data);
     let mut archive = tar::Archive::new(GzDecoder::new(File::open(file)?));
     let mut names = Vec::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
+        if let Some(file) = files::Staged::place(&path) {
+            own.unpack(file, entry)?;
+            continue;
+        }
         let known = [DATABASE, SAMPLES, MASTER_KEY]
             .into_iter()
             .find(|name| path == Path::new(name));
@@ -174,7 +210,23 @@ fn unpack(file: &Path, config: &Config) -> std::io::Result<Vec<&'static str>> {
     if names.is_empty() {
         return Err(std::io::Error::other("the archive is empty"));
     }
-    for name in &names {
+    Ok((names, own))
+}
+
+/// Takes away what was unpacked beside its place.
+fn clear(config: &Config) {
+    for name in [DATABASE, SAMPLES, MASTER_KEY] {
+        let unpacked = beside(&place(config, name), ".restored");
+        if unpacked.exists()
+            && let Err(cause) = std::fs::remove_file(&unpacked)
+        {
+            tracing::warn!(%cause, path = %unpacked.display(), "what was unpacked could not be removed");
+        }
+    }
+}
+
+fn put(config: &Config, names: &[&'static str]) -> std::io::Result<()> {
+    for name in names {
         let place = place(config, name);
         // A write-ahead log of the replaced database would be played into the restored one.
         for left_over in [beside(&place, "-wal"), beside(&place, "-shm")] {
@@ -184,5 +236,5 @@ fn unpack(file: &Path, config: &Config) -> std::io::Result<Vec<&'static str>> {
         }
         std::fs::rename(beside(&place, ".restored"), place)?;
     }
-    Ok(names)
+    Ok(())
 }
