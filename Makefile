@@ -13,9 +13,9 @@ run: ## build and serve on http://127.0.0.1:8080 with ./data (an empty one gets 
 test: ## everything that must hold: format, lints, documentation, licences, all tests with real servers
 	@.ci/run
 
-chaos: ## kill Headroom at every journal boundary and every call to EC2, with and without faults; writes the table of docs/reliability.md
+chaos: ## kill Headroom at every journal boundary of every kind and at every call to EC2, with and without faults; writes the table of docs/reliability.md
 	@scripts/setup test
-	@$(env) HEADROOM_CHAOS_TABLE="$${HEADROOM_CHAOS_TABLE:-$$PWD/chaos.md}" cargo nextest run --locked --test integration --run-ignored only -E 'test(ec2::chaos::the_whole_matrix)'
+	@$(env) HEADROOM_CHAOS_TABLE="$${HEADROOM_CHAOS_TABLE:-$$PWD/chaos.md}" cargo nextest run --locked --test integration --run-ignored only -E 'test(ec2::matrix::the_whole_matrix)' --no-capture
 	@echo "the table is in $${HEADROOM_CHAOS_TABLE:-chaos.md}"
 
 bench: ## measure side by side with the alternatives; writes bench/results/

@@ -1,72 +1,148 @@
 //! Headroom is killed at every boundary of the journal and at every call to EC2; whoever takes the run up leaks nothing and doubles nothing.
 //!
-//! What is believed is the API's own list. The full matrix (`make chaos`) also lets calls fail before the kill.
-
-use std::io::Write as _;
+//! What is believed is the API's own list. The full matrix ([`super::matrix`], `make chaos`) also lets things go wrong beside the kill.
 
 use headroom::models::node::Node;
-use headroom::models::{NodeState, OnFailure, RunId, RunState, StepState, Via};
+use headroom::models::{NodeState, OnFailure, RunId, RunState, StepState, StepTarget, Via};
 use headroom::runs::control::{self, Decision};
+use headroom::runs::execute;
 use serde_json::json;
 
 use super::world::{World, deploy};
 use crate::runs::crash::{NEVER, command, die};
+use crate::runs::killed::Tally;
 use crate::runs::lab::{KINDS, Planned, id};
 use crate::support::faults::Fault;
 
-/// The head of the table.
-const HEAD: &str = "| run | fault | killed | tried | leaked | doubled | stuck and explained |\n|---|---|---|---:|---:|---:|---:|\n";
 /// More kill points than any run has.
 const MOST: usize = 60;
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plan {
+pub enum Plan {
     Deploy,
     /// Launches, fails, takes back.
     DeployAndUndo,
+    Register,
     Remove,
 }
 
 impl Plan {
-    fn insert(self, world: &World) -> RunId {
+    fn insert(self, world: &World, limit_secs: i64) -> RunId {
+        let launch = deploy(json!({})).within(limit_secs);
         match self {
-            Self::Deploy => world.deployment(),
-            Self::DeployAndUndo => world.lab.plan(
-                OnFailure::Undo,
-                &[
-                    deploy(json!({})).within(20),
-                    Planned::new(
-                        "bad",
-                        "LocalScript",
-                        json!({"script": "exit 1", "repeatable": true}),
-                    )
-                    .within(5),
-                ],
-            ),
+            Self::Deploy => world.lab.plan(OnFailure::Undo, &[launch]),
+            Self::DeployAndUndo => {
+                let settings = json!({"script": "exit 1", "repeatable": true});
+                let bad = Planned::new("bad", "LocalScript", settings).within(5);
+                world.lab.plan(OnFailure::Undo, &[launch, bad])
+            }
+            Self::Register => {
+                let join = Planned::new("join", "RegisterEc2Node", json!({}));
+                let join = join.on(StepTarget::LastNode).within(limit_secs);
+                world.lab.plan(OnFailure::Stop, &[join])
+            }
             Self::Remove => world.removal(),
+        }
+    }
+
+    /// The nodes to begin with.
+    fn begins_with(self) -> usize {
+        match self {
+            Self::Deploy | Self::DeployAndUndo => 0,
+            Self::Register => 1,
+            Self::Remove => 2,
+        }
+    }
+
+    /// The nodes that a run without trouble leaves, and how it ends.
+    fn ends_with(self) -> (usize, RunState) {
+        match self {
+            Self::Deploy => (1, RunState::Succeeded),
+            Self::DeployAndUndo => (0, RunState::Undone),
+            Self::Register => (1, RunState::Succeeded),
+            Self::Remove => (1, RunState::Succeeded),
+        }
+    }
+}
+
+/// Enough for a busy machine, since a step that is too late ends otherwise than a row expects.
+const LIMIT_SECS: i64 = 20;
+/// For an instance that is waited for in vain.
+const SHORT_LIMIT_SECS: i64 = 6;
+
+/// What goes wrong beside the kill.
+#[derive(Debug, Clone)]
+pub enum Trouble {
+    None,
+    /// So many calls of an action fail, before the kill or after it.
+    Calls(&'static str, Fault, usize),
+    /// Instances of this type misbehave; the run ends so, with nothing left.
+    Type(&'static str, RunState),
+    /// The balancer refuses every instance.
+    Refused,
+    /// The instance to be removed may not be terminated.
+    Protected,
+    /// The profile is edited between the kill and the recovery: the token comes back with other parameters.
+    Edited,
+    /// Two processes take the run up at once.
+    Two,
+    /// Another removal comes in between, and only one of them may go.
+    Race,
+}
+
+impl Trouble {
+    /// The nodes that are left, and how the run ends.
+    fn outcome(&self, plan: Plan) -> (usize, &'static [RunState]) {
+        match (self, plan) {
+            (Self::Type(_, RunState::Failed), _) => (0, &[RunState::Failed]),
+            (Self::Type(..), _) | (Self::Refused, Plan::Deploy) => (0, &[RunState::Undone]),
+            (Self::Refused, _) => (plan.begins_with(), &[RunState::Failed]),
+            (Self::Protected, _) => (plan.begins_with(), &[RunState::Failed]),
+            (Self::Race, _) => (1, &[RunState::Succeeded, RunState::Failed]),
+            _ => match plan.ends_with() {
+                (left, RunState::Undone) => (left, &[RunState::Undone]),
+                (left, _) => (left, &[RunState::Succeeded]),
+            },
+        }
+    }
+
+    fn begin(&self, world: &World) {
+        match self {
+            Self::Calls(action, fault, times) => world.faults.inject(action, fault.clone(), *times),
+            Self::Refused => {
+                let refused = Fault::Refuse(400, "LoadBalancerNotFound");
+                world
+                    .faults
+                    .inject("RegisterInstancesWithLoadBalancer", refused, 1000);
+            }
+            Self::Protected => {
+                for node in world.nodes() {
+                    world.protect(&node, true);
+                }
+            }
+            // n1 and the two: one of them may go.
+            Self::Race => world.bound(2, None),
+            Self::Type(..) | Self::Edited | Self::Two | Self::None => {}
+        }
+    }
+
+    fn end(&self, world: &World) {
+        world.faults.clear();
+        if matches!(self, Self::Protected) {
+            for node in world.nodes() {
+                world.protect(&node, false);
+            }
         }
     }
 }
 
 /// Where a process died.
 #[derive(Debug, Clone, Copy)]
-enum Point {
+pub enum Point {
     Boundary(usize),
     Before(usize),
     After(usize),
-}
-
-/// The n-th point of a kind.
-type Points = fn(usize) -> Point;
-
-/// What came of the kills of one row of the table.
-#[derive(Debug, Default)]
-struct Tally {
-    tried: usize,
-    leaked: usize,
-    doubled: usize,
-    stuck: usize,
 }
 
 /// Kills a process that drives a run; says where it died, or nothing when the run ended before.
@@ -85,62 +161,110 @@ fn kill(world: &World, run: RunId, point: Point) -> Option<String> {
     }
 }
 
+/// Has the run taken up, as the trouble wants it.
+async fn recover(world: &World, run: RunId, trouble: &Trouble) -> RunState {
+    match trouble {
+        Trouble::Edited => {
+            world.edit(|profile| {
+                let other = if profile.instance_type == "t3.small" {
+                    "t3.large"
+                } else {
+                    "t3.small"
+                };
+                profile.instance_type = other.into();
+            });
+            world.lab.recover(run).await
+        }
+        Trouble::Two => {
+            let (one, two) = (world.lab.late_worker("b"), world.lab.late_worker("c"));
+            let (one, two) = tokio::join!(execute::drive(&one, run), execute::drive(&two, run));
+            one.and(two).unwrap();
+            world.lab.run(run).state
+        }
+        Trouble::Race => {
+            let other = world.removal();
+            let rival = world.lab.drive(other).await;
+            let state = world.lab.recover(run).await;
+            let succeeded = [rival, state].map(|state| usize::from(state == RunState::Succeeded));
+            assert_eq!(
+                succeeded,
+                if state == RunState::Succeeded {
+                    [0, 1]
+                } else {
+                    [1, 0]
+                }
+            );
+            state
+        }
+        _ => world.lab.recover(run).await,
+    }
+}
+
 /// Kills one run at a point, recovers it, and holds what is there against what should be.
 async fn try_point(
     world: &World,
     plan: Plan,
+    trouble: &Trouble,
     point: Point,
-    fault: Option<(&str, Fault)>,
     tally: &mut Tally,
 ) -> Option<String> {
-    let before = world.nodes().len();
-    if let Some((action, fault)) = fault {
-        world.faults.inject(action, fault, 1);
-    }
-    let run = plan.insert(world);
-    let place = kill(world, run, point);
-    world.faults.clear();
-    let place = place?;
-    tally.tried += 1;
-    let state = world.lab.recover(run).await;
-    let what = format!("{plan:?} killed {place}");
-    match state {
-        RunState::Stuck => tally.stuck += 1,
-        RunState::Undone => assert_eq!(plan, Plan::DeployAndUndo, "{what}"),
-        state => assert_eq!(
-            state,
-            RunState::Succeeded,
-            "{what}: {:#?}",
-            world.lab.steps(run)
-        ),
-    }
-    let expected = match plan {
-        Plan::Deploy => before + 1,
-        Plan::DeployAndUndo => before,
-        Plan::Remove => before - 1,
+    trouble.begin(world);
+    let in_vain = matches!(trouble, Trouble::Type("mute.small", _));
+    let limit_secs = if in_vain {
+        SHORT_LIMIT_SECS
+    } else {
+        LIMIT_SECS
     };
-    let alive = world.cloud.alive().await.len();
-    tally.leaked += alive.saturating_sub(world.nodes().len());
-    tally.doubled += usize::from(alive > expected);
-    assert_eq!(alive, expected, "{what}");
-    assert!(
-        world
-            .nodes()
+    let run = plan.insert(world, limit_secs);
+    let Some(place) = kill(world, run, point) else {
+        trouble.end(world);
+        return None;
+    };
+    tally.tried += 1;
+    let what = format!("{plan:?} with {trouble:?} killed {place}");
+    let state = recover(world, run, trouble).await;
+    trouble.end(world);
+    let (left, states) = trouble.outcome(plan);
+    if state == RunState::Stuck {
+        tally.stuck += 1;
+    } else {
+        let steps = world.lab.steps(run);
+        assert!(states.contains(&state), "{what}: {state}: {steps:#?}");
+    }
+    let alive = world.cloud.alive().await;
+    let nodes = world.nodes();
+    let known = |id: &String| {
+        nodes
             .iter()
-            .all(|node| node.state == NodeState::InService),
+            .any(|node| node.instance_id.as_ref() == Some(id))
+    };
+    tally.leaked += alive.iter().filter(|instance| !known(&instance.id)).count();
+    tally.doubled += alive.len().saturating_sub(left);
+    assert_eq!(alive.len(), left, "{what}: {:#?}", world.lab.steps(run));
+    assert!(
+        nodes.iter().all(|node| node.state == NodeState::InService),
         "{what}"
     );
+    if plan == Plan::Register {
+        let members = world.cloud.members("web-elb");
+        let wanted = if matches!(trouble, Trouble::Refused) {
+            0
+        } else {
+            1
+        };
+        assert_eq!(members.len(), wanted, "{what}");
+    }
     world.no_leak(&what).await;
     Some(place)
 }
 
-/// The fleet that a plan starts from: two nodes to remove one of, none to add to.
+/// The fleet that a plan starts from.
 async fn prepare(world: &World, plan: Plan) {
-    let wanted = if plan == Plan::Remove { 2 } else { 0 };
-    while world.nodes().len() < wanted {
+    world.bound(0, None);
+    while world.nodes().len() < plan.begins_with() {
         world.deployed().await;
     }
-    while world.nodes().len() > wanted {
+    while world.nodes().len() > plan.begins_with() {
         let node = world.nodes().pop().unwrap();
         let id = node.instance_id.clone().unwrap();
         world
@@ -148,21 +272,26 @@ async fn prepare(world: &World, plan: Plan) {
             .ask_ec2(&format!("Action=TerminateInstances&InstanceId.1={id}"));
         world.lab.write(|conn| Node::delete(conn, node.id));
     }
+    if plan == Plan::Register {
+        world.cloud.remove_members("web-elb");
+    }
 }
 
-/// Every kill point of a plan, one after the other; gives the places.
-async fn every_point(
+/// Every kill point of a plan, one after the other; gives the places and what came of it.
+pub async fn every_point(
     world: &World,
     plan: Plan,
-    fault: Option<(&str, Fault)>,
+    trouble: &Trouble,
     points: impl Fn(usize) -> Point,
-    tally: &mut Tally,
-) -> Vec<String> {
-    let mut met = Vec::new();
+) -> (Vec<String>, Tally) {
+    let (mut met, mut tally) = (Vec::new(), Tally::default());
+    if let Trouble::Type(instance_type, _) = trouble {
+        world.edit(|profile| profile.instance_type = (*instance_type).into());
+    }
     for at in 0..MOST {
         prepare(world, plan).await;
-        let Some(place) = try_point(world, plan, points(at), fault.clone(), tally).await else {
-            return met;
+        let Some(place) = try_point(world, plan, trouble, points(at), &mut tally).await else {
+            return (met, tally);
         };
         met.push(place);
     }
@@ -172,56 +301,28 @@ async fn every_point(
 #[tokio::test]
 async fn killed_at_every_boundary_of_a_launch_nothing_leaks_or_is_doubled() {
     let world = World::new();
-    let met = every_point(
-        &world,
-        Plan::Deploy,
-        None,
-        Point::Boundary,
-        &mut Tally::default(),
-    )
-    .await;
+    let (met, _) = every_point(&world, Plan::Deploy, &Trouble::None, Point::Boundary).await;
     assert_eq!(met.len(), 7, "{met:?}");
 }
 
 #[tokio::test]
 async fn killed_at_every_boundary_of_a_launch_that_is_taken_back_nothing_leaks() {
     let world = World::new();
-    let met = every_point(
-        &world,
-        Plan::DeployAndUndo,
-        None,
-        Point::Boundary,
-        &mut Tally::default(),
-    )
-    .await;
+    let (met, _) = every_point(&world, Plan::DeployAndUndo, &Trouble::None, Point::Boundary).await;
     assert!(met.len() >= 12, "{met:?}");
 }
 
 #[tokio::test]
 async fn killed_at_every_boundary_of_a_removal_exactly_one_node_goes() {
     let world = World::new();
-    let met = every_point(
-        &world,
-        Plan::Remove,
-        None,
-        Point::Boundary,
-        &mut Tally::default(),
-    )
-    .await;
+    let (met, _) = every_point(&world, Plan::Remove, &Trouble::None, Point::Boundary).await;
     assert_eq!(met.len(), 7, "{met:?}");
 }
 
 #[tokio::test]
 async fn killed_after_every_call_of_a_launch_nothing_leaks_or_is_doubled() {
     let world = World::new();
-    let met = every_point(
-        &world,
-        Plan::Deploy,
-        None,
-        Point::After,
-        &mut Tally::default(),
-    )
-    .await;
+    let (met, _) = every_point(&world, Plan::Deploy, &Trouble::None, Point::After).await;
     assert!(
         met.iter().any(|place| place == "after RunInstances"),
         "{met:?}"
@@ -236,14 +337,7 @@ async fn killed_after_every_call_of_a_launch_nothing_leaks_or_is_doubled() {
 #[tokio::test]
 async fn killed_after_every_call_of_a_removal_exactly_one_node_goes() {
     let world = World::new();
-    let met = every_point(
-        &world,
-        Plan::Remove,
-        None,
-        Point::After,
-        &mut Tally::default(),
-    )
-    .await;
+    let (met, _) = every_point(&world, Plan::Remove, &Trouble::None, Point::After).await;
     for call in ["DeregisterInstancesFromLoadBalancer", "TerminateInstances"] {
         assert!(met.contains(&format!("after {call}")), "{met:?}");
     }
@@ -316,62 +410,4 @@ async fn two_processes_that_pick_up_one_run_launch_one_instance() {
     assert_eq!(world.lab.run(run).state, RunState::Succeeded);
     assert_eq!(world.cloud.instances().await.len(), 1);
     world.no_leak("two processes").await;
-}
-
-/// All kinds x faults x kill points, and the table of docs/reliability.md.
-#[tokio::test]
-#[ignore = "takes a quarter of an hour: make chaos"]
-async fn the_whole_matrix() {
-    let faults: [(&str, Option<(&str, Fault)>); 6] = [
-        ("none", None),
-        (
-            "launch: reply lost",
-            Some(("RunInstances", Fault::LoseReply)),
-        ),
-        (
-            "launch: throttled",
-            Some(("RunInstances", Fault::Refuse(503, "RequestLimitExceeded"))),
-        ),
-        (
-            "terminate: reply lost",
-            Some(("TerminateInstances", Fault::LoseReply)),
-        ),
-        (
-            "list: server error",
-            Some(("DescribeInstances", Fault::Refuse(500, "InternalError"))),
-        ),
-        (
-            "deregister: reply lost",
-            Some(("DeregisterInstancesFromLoadBalancer", Fault::LoseReply)),
-        ),
-    ];
-    let path = std::env::var("HEADROOM_CHAOS_TABLE").unwrap_or_else(|_| "/dev/stdout".into());
-    let mut file = std::fs::File::create(path).unwrap();
-    file.write_all(HEAD.as_bytes()).unwrap();
-    for plan in [Plan::Deploy, Plan::DeployAndUndo, Plan::Remove] {
-        for (name, fault) in &faults {
-            let points: [(&str, Points); 3] = [
-                ("every journal boundary", Point::Boundary),
-                ("before every call", Point::Before),
-                ("after every call", Point::After),
-            ];
-            for (place, points) in points {
-                // A cloud of its own: moto slows down with every instance it ever had.
-                let world = World::new();
-                let mut tally = Tally::default();
-                every_point(&world, plan, fault.clone(), points, &mut tally).await;
-                let Tally {
-                    tried,
-                    leaked,
-                    doubled,
-                    stuck,
-                } = tally;
-                let row = format!(
-                    "| {plan:?} | {name} | {place} | {tried} | {leaked} | {doubled} | {stuck} |\n"
-                );
-                // Row by row, so that a matrix that is interrupted has its rows all the same.
-                file.write_all(row.as_bytes()).unwrap();
-            }
-        }
-    }
 }

@@ -4,5 +4,6 @@ mod chaos;
 mod deploy;
 mod faults;
 mod inspect;
+mod matrix;
 mod remove;
 mod world;

@@ -124,6 +124,14 @@ impl World {
         });
     }
 
+    /// Lets an instance be terminated, or not.
+    pub fn protect(&self, node: &Node, protected: bool) {
+        let id = node.instance_id.as_ref().unwrap();
+        self.cloud.ask_ec2(&format!(
+            "Action=ModifyInstanceAttribute&InstanceId={id}&DisableApiTermination.Value={protected}"
+        ));
+    }
+
     /// How many nodes the cluster may have.
     pub fn bound(&self, min_nodes: i32, max_nodes: Option<i32>) {
         self.lab.write(|conn| {

@@ -12,13 +12,13 @@ use headroom::clients::mail::Mailer;
 use headroom::db::Db;
 use headroom::models::{OnFailure, RunId, RunState, StepState, Via};
 use headroom::runs::control::{self, Decision};
-use headroom::runs::{Boundary, Witness, execute, recover};
+use headroom::runs::{Boundary, Context, Witness, execute, recover};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::lab::{KINDS, Lab, Planned, context, counts, id};
+use super::lab::{Gear, KINDS, Lab, Planned, context, counts, id};
 use crate::support::postgres::Postgres;
 use crate::support::wait;
 
@@ -26,6 +26,7 @@ const URL: &str = "HEADROOM_TEST_CRASH_URL";
 const RUN: &str = "HEADROOM_TEST_CRASH_RUN";
 const AT: &str = "HEADROOM_TEST_CRASH_AT";
 const FOLDER: &str = "HEADROOM_TEST_CRASH_FOLDER";
+const GEAR: &str = "HEADROOM_TEST_CRASH_GEAR";
 /// A boundary that is never met.
 pub const NEVER: usize = usize::MAX;
 
@@ -54,6 +55,8 @@ async fn child() {
     let folder = std::env::var(FOLDER).unwrap();
     let mailer = Mailer::new(None, None).unwrap();
     let mut ctx = context(Path::new(&folder), &db, "doomed", mailer, stopped);
+    let gear: Gear = serde_json::from_str(&std::env::var(GEAR).unwrap()).unwrap();
+    ctx.tools = Arc::new(gear.tools(&db, Path::new(&folder)));
     ctx.witness = Arc::new(Killer {
         at: number(AT),
         met: AtomicUsize::new(0),
@@ -72,6 +75,7 @@ pub fn command(lab: &Lab, url: &str, run: RunId, at: usize) -> Command {
         .env(RUN, run.to_string())
         .env(AT, at.to_string())
         .env(FOLDER, lab.folder.path())
+        .env(GEAR, json!(lab.gear).to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     command
@@ -99,11 +103,19 @@ impl Lab {
         format!("sqlite://{}", self.path("headroom.db").display())
     }
 
+    /// Another process, after the claim of a dead one has lapsed.
+    pub fn late_worker(&self, name: &str) -> Context {
+        let clock = Arc::clone(&self.ctx.clock);
+        Context {
+            worker: name.into(),
+            clock: Arc::new(move || clock() + 60_000),
+            ..self.ctx.clone()
+        }
+    }
+
     /// Drives on after the claim of the dead process has lapsed, as the sweep does.
     pub async fn recover(&self, run: RunId) -> RunState {
-        let mut ctx = self.other_worker();
-        let clock = Arc::clone(&self.ctx.clock);
-        ctx.clock = Arc::new(move || clock() + 60_000);
+        let ctx = self.late_worker("worker-b");
         let open = recover::open_runs(&self.db, (ctx.clock)()).await.unwrap();
         assert_eq!(
             open,
@@ -344,13 +356,7 @@ async fn on_postgres_two_workers_and_a_dead_one_do_everything_once() {
     let run = lab.scripts(false);
     // Boundary 5 follows the first step's outcome: the second is still to come.
     let boundary = die(&lab, &server.url(), run, 5).unwrap();
-    let later = |worker: &str| {
-        let clock = Arc::clone(&lab.ctx.clock);
-        let mut ctx = lab.other_worker();
-        (ctx.worker, ctx.clock) = (worker.into(), Arc::new(move || clock() + 60_000));
-        ctx
-    };
-    let (b, c) = (later("b"), later("c"));
+    let (b, c) = (lab.late_worker("b"), lab.late_worker("c"));
     let (one, two) = tokio::join!(execute::drive(&b, run), execute::drive(&c, run));
     one.unwrap();
     two.unwrap();

@@ -7,25 +7,16 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use headroom::actions::deploy_ec2_node::DeployEc2Node;
-use headroom::actions::distributed_script::DistributedScript;
-use headroom::actions::docker_scale::DockerScale;
-use headroom::actions::email::Email;
-use headroom::actions::local_script::LocalScript;
-use headroom::actions::os_configuration::OSConfiguration;
 use headroom::actions::plan::plan_trigger;
-use headroom::actions::register_ec2_node::RegisterEc2Node;
-use headroom::actions::remove_ec2_node::RemoveEc2Node;
-use headroom::actions::zabbix_backup::ZabbixBackup;
 use headroom::actions::{
-    Action, Attempt, Cloud, Effect, Facts, Fields, Found, Host, HostRequest, Hosts, Kind, Nodes,
-    Outcome, Outputs, Pace, Recovery, Report, Scope, Settings, Tools,
+    self, Action, Attempt, Cloud, Effect, Facts, Fields, Found, Host, HostRequest, Hosts, Kind,
+    Nodes, Outcome, Outputs, Pace, Recovery, Report, Scope, Settings, Tools,
 };
 use headroom::clients::mail::Mailer;
 use headroom::clients::ssh::{Credentials, Options, Ssh};
 use headroom::clients::{ExecOutput, command};
 use headroom::collectors::RememberedKeys;
-use headroom::config::Tooling;
+use headroom::config::{Tooling, Zabbix, ZabbixLogin};
 use headroom::db::{Connection, Db};
 use headroom::error::{Error, Result};
 use headroom::models::action::{Action as ActionRow, NewAction};
@@ -42,23 +33,71 @@ use headroom::models::{
 use headroom::runs::{Context, Pauses, execute};
 use headroom::samples::Store;
 use headroom::vault::Vault;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
 /// The real kinds, and one whose effects can be undone and looked up.
-pub const KINDS: &[Kind] = &[
-    Kind::of::<LocalScript>("LocalScript"),
-    Kind::of::<Email>("Email"),
-    Kind::of::<DistributedScript>("DistributedScript"),
-    Kind::of::<OSConfiguration>("OSConfiguration"),
-    Kind::of::<DeployEc2Node>("DeployEc2Node"),
-    Kind::of::<RegisterEc2Node>("RegisterEc2Node"),
-    Kind::of::<RemoveEc2Node>("RemoveEc2Node"),
-    Kind::of::<DockerScale>("DockerScale"),
-    Kind::of::<ZabbixBackup>("ZabbixBackup"),
-    Kind::of::<Probe>("Probe"),
-];
+pub const KINDS: &[Kind] = &{
+    let mut kinds = [Kind::of::<Probe>("Probe"); actions::KINDS.len() + 1];
+    let mut at = 0;
+    while at < actions::KINDS.len() {
+        kinds[at] = actions::KINDS[at];
+        at += 1;
+    }
+    kinds
+};
+
+/// What an engine works with beside its database; a process that is to be killed gets it as JSON.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Gear {
+    /// Where mail goes.
+    pub smtp: Option<String>,
+    /// Whether nodes are reached over SSH, and not this machine.
+    pub ssh: bool,
+    pub fab: Option<PathBuf>,
+    pub compose: Option<PathBuf>,
+    /// The front end of a Zabbix.
+    pub zabbix: Option<String>,
+}
+
+impl Gear {
+    pub fn tools(&self, db: &Db, folder: &Path) -> Tools {
+        let vault = Vault::open(&folder.join("master.key")).unwrap();
+        let hosts: Arc<dyn Hosts> = if self.ssh {
+            let keys = Arc::new(RememberedKeys::new(db.clone()));
+            let ssh = Ssh::new(Options::default(), keys).unwrap();
+            Arc::new(Nodes::new(db.clone(), vault.clone(), ssh, true))
+        } else {
+            Arc::new(Here)
+        };
+        let smtp = self.smtp.clone().map(SecretString::from);
+        let from = smtp.is_some().then_some("Headroom <headroom@example.org>");
+        let mut tooling = Tooling::new(&folder.join("data"));
+        tooling.docker_compose.clone_from(&self.compose);
+        if let Some(fab) = &self.fab {
+            tooling.fab.clone_from(fab);
+        }
+        tooling.zabbix = self.zabbix.clone().map(|url| Zabbix {
+            url,
+            login: ZabbixLogin::Password {
+                user: "Admin".into(),
+                password: "zabbix".to_owned().into(),
+            },
+            ca_file: None,
+        });
+        Tools {
+            db: db.clone(),
+            hosts,
+            mailer: Mailer::new(smtp.as_ref(), from).unwrap(),
+            vault,
+            tooling,
+            cloud: cloud(db, folder),
+        }
+    }
+}
 
 /// A step to be planned.
 pub struct Planned {
@@ -118,6 +157,7 @@ pub struct Lab {
     pub db: Db,
     pub ctx: Context,
     pub stop: watch::Sender<bool>,
+    pub gear: Gear,
 }
 
 impl Lab {
@@ -142,6 +182,7 @@ impl Lab {
             db,
             ctx,
             stop,
+            gear: Gear::default(),
         };
         lab.write(|conn| {
             Cluster::insert(
@@ -277,6 +318,13 @@ impl Lab {
     pub fn log(&self, run: RunId) -> Vec<String> {
         let events = self.write(|conn| RunEvent::of_run(conn, run));
         events.into_iter().map(|event| event.message).collect()
+    }
+
+    /// The same lab with real tools, for its own engine and for the processes that are killed.
+    pub fn with_gear(mut self, gear: Gear) -> Self {
+        self.ctx.tools = Arc::new(gear.tools(&self.db, self.folder.path()));
+        self.gear = gear;
+        self
     }
 
     /// Has the engine reach nodes as Headroom does: over SSH, or here.

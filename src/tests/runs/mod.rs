@@ -6,6 +6,7 @@ mod disk;
 mod docker;
 mod engine;
 mod fabric;
+pub mod killed;
 pub mod lab;
 mod mail;
 mod puppet;

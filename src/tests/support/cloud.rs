@@ -83,6 +83,46 @@ impl Cloud {
         );
     }
 
+    /// The instances behind a classic balancer.
+    pub fn members(&self, balancer: &str) -> Vec<String> {
+        let said = self.ask(
+            "elasticloadbalancing",
+            &format!(
+                "Action=DescribeLoadBalancers&Version=2012-06-01&LoadBalancerNames.member.1={balancer}"
+            ),
+        );
+        let ids = said.split("<InstanceId>").skip(1);
+        ids.map(|rest| rest.split('<').next().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Takes every instance from behind a classic balancer.
+    pub fn remove_members(&self, balancer: &str) {
+        for id in self.members(balancer) {
+            self.ask(
+                "elasticloadbalancing",
+                &format!(
+                    "Action=DeregisterInstancesFromLoadBalancer&Version=2012-06-01&LoadBalancerName={balancer}&Instances.member.1.InstanceId={id}"
+                ),
+            );
+        }
+    }
+
+    /// An instance that was there before Headroom, behind a classic balancer; gives its id. One per cloud.
+    pub fn add_member(&self, balancer: &str) -> String {
+        let said = self.ask_ec2(
+            "Action=RunInstances&ImageId=ami-12345678&MinCount=1&MaxCount=1&InstanceType=t3.small",
+        );
+        let id = between(&said, "<instanceId>", "</instanceId>");
+        self.ask(
+            "elasticloadbalancing",
+            &format!(
+                "Action=RegisterInstancesWithLoadBalancer&Version=2012-06-01&LoadBalancerName={balancer}&Instances.member.1.InstanceId={id}"
+            ),
+        );
+        id
+    }
+
     /// A target group; gives its ARN.
     pub fn add_target_group(&self, name: &str) -> String {
         let vpcs = self.ask("ec2", "Action=DescribeVpcs&Version=2016-11-15");
