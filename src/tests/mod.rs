@@ -9,6 +9,7 @@
 mod api;
 mod architecture;
 mod cli;
+#[cfg(feature = "aws")]
 mod ec2;
 mod fleet;
 mod jmx;

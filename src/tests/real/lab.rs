@@ -39,7 +39,8 @@ impl Lab {
     /// `count` nodes, each with a load of 1, on as many servers as their addresses need; a tick of a second.
     pub fn new(count: usize, settings: &[(&str, &str)]) -> Self {
         let servers: Vec<Sshd> = (0..count.div_ceil(ADDRESSES))
-            .map(|_| Sshd::start(10))
+            // Fabric uploads by SFTP.
+            .map(|_| Sshd::start_with(10, "Subsystem sftp internal-sftp"))
             .collect();
         let places: Vec<Place> = (0..count).map(|index| place(&servers, index)).collect();
         let mail = Smtp::start(Mode::Plain);
@@ -70,6 +71,11 @@ impl Lab {
     /// The folder that the scripts on the nodes read and write.
     pub fn shared(&self) -> PathBuf {
         self.headroom.file("shared")
+    }
+
+    /// The server of the first nodes.
+    pub fn server(&self) -> &Sshd {
+        &self.servers[0]
     }
 
     /// Stops the nth server: its nodes are gone, with their connections.

@@ -1,7 +1,9 @@
-//! The whole of Headroom against real servers: sshd, SMTP, Redis, PostgreSQL, and `kill -9`.
+//! The whole of Headroom against real servers: sshd, Puppet, Fabric, SMTP, Redis, PostgreSQL, an EC2, and `kill -9`.
 
 mod crash;
 mod firing;
 mod lab;
 mod loss;
+#[cfg(feature = "aws")]
+mod recipe;
 mod share;

@@ -2,9 +2,11 @@
 
 pub mod app;
 pub mod cable;
+#[cfg(feature = "aws")]
 pub mod cloud;
 pub mod disk;
 pub mod docker;
+#[cfg(feature = "aws")]
 pub mod faults;
 pub mod http;
 pub mod jvm;
