@@ -26,6 +26,9 @@ const AFTER: Points = ("after every call", Point::After);
 /// A way to count points, and its name.
 type Points = (&'static str, fn(usize) -> Point);
 
+/// Kills a kind that does not work with EC2 everywhere.
+type Killing = fn() -> LocalBoxFuture<'static, Tally>;
+
 /// A row of the table.
 struct Row {
     run: &'static str,
@@ -36,7 +39,7 @@ struct Row {
 
 enum Work {
     Cloud(Plan, Trouble, fn(usize) -> Point),
-    Kind(fn() -> LocalBoxFuture<'static, Tally>),
+    Kind(Killing),
 }
 
 impl Row {
@@ -165,7 +168,7 @@ fn rows() -> Vec<Row> {
             add(fault, &trouble, points);
         }
     }
-    let kinds: [(_, fn() -> LocalBoxFuture<'static, Tally>); 6] = [
+    let kinds: [(_, Killing); 6] = [
         ("LocalScript", || killed::local_script().boxed_local()),
         ("Email", || killed::email().boxed_local()),
         ("DistributedScript", || {

@@ -337,11 +337,8 @@ impl Site {
             "it was drained: {outputs}"
         );
         assert!(tokio(self.cloud.alive()).is_empty(), "terminated");
-        assert_eq!(
-            self.cloud.members(BALANCER),
-            [self.first.clone()],
-            "deregistered"
-        );
+        let members = self.cloud.members(BALANCER);
+        assert_eq!(members, std::slice::from_ref(&self.first), "deregistered");
         let nodes = self.lab.headroom.get("/nodes");
         let names: Vec<&Value> = nodes["items"]
             .as_array()

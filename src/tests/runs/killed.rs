@@ -117,10 +117,9 @@ pub async fn email() -> Tally {
             Planned::new("tell", "Email", settings)
         },
         happened: &|at| {
+            let subject = json!(at.to_string());
             let mailbox = server.mailbox().into_iter();
-            mailbox
-                .filter(|mail| mail["subject"] == at.to_string())
-                .count()
+            mailbox.filter(|mail| mail["subject"] == subject).count()
         },
         asks: true,
     }

@@ -2,6 +2,7 @@
 
 - a launch with a token that was used before gives the same instance, or IdempotentParameterMismatch when it asks for something else
 - a new instance is pending for a while, a terminated one shutting-down for a while
+- an instance that is registered twice is behind its balancer once
 - a balancer drains an instance for a while after it was deregistered
 - private addresses are handed out of a list, so that a real sshd can listen there
 - instance types act out what EC2 does on bad days: `scarce.*` there is none of, `doomed.*` dies while pending, `mute.*` gets an address where nobody listens
@@ -124,6 +125,15 @@ def leaving(balancer):
     return [each for (name, each), until in draining.items() if name == balancer and until > now]
 
 
+register_instances = ELBBackend.register_instances
+
+
+def register(self, load_balancer_name, instance_ids, from_autoscaling=False):
+    here = self.get_load_balancer(load_balancer_name).instance_ids
+    new = [each for each in instance_ids if each not in here]
+    return register_instances(self, load_balancer_name, new, from_autoscaling)
+
+
 deregister_instances = ELBBackend.deregister_instances
 
 
@@ -166,6 +176,7 @@ def target_health(self, target_group_arn, targets):
 
 InstanceBackend.run_instances = run
 InstanceBackend.terminate_instances = terminate
+ELBBackend.register_instances = register
 ELBBackend.deregister_instances = deregister
 ELBResponse.describe_instance_health = instance_health
 FakeTargetGroup.deregister = deregister_target

@@ -152,7 +152,8 @@ fn pass(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> std::io::
         .to_owned();
     let (fault, death) = state.lock().unwrap().meet(&action);
     if let Some(death) = death {
-        if death.after {
+        let refused = matches!(fault, Some(Fault::Refuse(..) | Fault::LoseRequest));
+        if death.after && !refused {
             forward(&request, upstream)?;
         }
         kill(Pid::from_raw(death.pid), Signal::SIGKILL).ok();
