@@ -60,6 +60,15 @@ class Process:
         fields = Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return sum(map(int, fields[11:15])) * 1000 / TICKS_PER_SECOND
 
+    def threads_cpu_ms(self, name):
+        """User and system time so far of the threads of this name."""
+        ticks = 0
+        for thread in Path(f"/proc/{self.child.pid}/task").iterdir():
+            if (thread / "comm").read_text().strip() == name:
+                fields = (thread / "stat").read_text().rsplit(")", 1)[1].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks * 1000 / TICKS_PER_SECOND
+
     def memory_kib(self, key="VmRSS"):
         for line in Path(f"/proc/{self.child.pid}/status").read_text().splitlines():
             if line.startswith(key + ":"):

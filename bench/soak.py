@@ -14,6 +14,8 @@ from report import Table, machine, verdict
 from ssh import Headroom, fleet_file
 
 TICK_S = 10
+# Memory is measured with so many nodes first: what a connection costs is the slope from there.
+FEW = 200
 # What connecting a thousand nodes needs before the steady state begins.
 SETTLING_S = 120
 SCRIPTS = {
@@ -81,11 +83,24 @@ def soak(headroom, fleet, nodes, minutes):
     }
 
 
-def write(seen, nodes, minutes):
+def few(binary, fleet):
+    """Memory once the first nodes of the fleet have been read for a while, KiB."""
+    headroom = Headroom(binary, TICK_S)
+    try:
+        headroom.serve(fleet_file(fleet, SCRIPTS, TICK_S, FEW))
+        expected = FEW * len(SCRIPTS) * (SETTLING_S // TICK_S)
+        wait_for("a few nodes to be read", SETTLING_S * 3, lambda: headroom.process.must_live() and headroom.good() >= expected, 1)
+        return headroom.process.memory_kib()
+    finally:
+        headroom.stop()
+
+
+def write(seen, few_kib, nodes, minutes):
     expected = nodes * len(SCRIPTS)
     memory = [mib for _, _, mib in seen["steady"]]
     errors = sum(errors for _, errors, _ in seen["steady"])
     grown = growth(memory)
+    each_kib = (memory[0] * 1024 - few_kib) / (nodes - FEW)
     staying = (nodes - seen["gone"]) * len(SCRIPTS)
     # A tick's readings may fall on either side of a look: the mean over the stretch tells.
     kept = sum(values for values, _, _ in seen["lost"][1:]) / len(seen["lost"][1:])
@@ -94,6 +109,7 @@ def write(seen, nodes, minutes):
     table.row("ticks skipped in the steady state", "0", f"{seen['skipped']:.0f}", verdict(seen["skipped"] == 0))
     table.row("error readings in the steady state", "0", f"{errors:.0f}", verdict(errors == 0))
     table.row("growth of memory after settling, MiB", "<= 2", f"{grown:+.1f} of {memory[0]:.0f}", verdict(grown <= 2))
+    table.row(f"memory per node and held connection, from {FEW} to {nodes} nodes, KiB", "<= 85", f"{each_kib:.0f}", verdict(each_kib <= 85))
     table.row(f"values a tick while {seen['gone']} nodes are gone", f"{staying}", f"{kept:.0f}", verdict(kept >= 0.99 * staying))
     table.row("ticks skipped, all told", "0", f"{seen['skipped_all']:.0f}", verdict(seen["skipped_all"] == 0))
     table.row("ticks until every node is read again", "<= 12", again or "never", verdict(again is not None and again <= 12))
@@ -118,12 +134,15 @@ def main():
     parser.add_argument("--minutes", type=int, default=10)
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped: out of time"))
+    if args.nodes <= FEW:
+        parser.error(f"--nodes must be more than {FEW}")
     fleet = Fleet(args.nodes)
     try:
+        few_kib = few(args.binary, fleet)
         headroom = Headroom(args.binary, TICK_S)
         try:
             headroom.serve(fleet_file(fleet, SCRIPTS, TICK_S))
-            text = write(soak(headroom, fleet, args.nodes, args.minutes), args.nodes, args.minutes)
+            text = write(soak(headroom, fleet, args.nodes, args.minutes), few_kib, args.nodes, args.minutes)
         finally:
             headroom.stop()
     finally:

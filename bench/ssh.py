@@ -33,10 +33,11 @@ PEERS = {
     "paramiko, one command for all five": ("paramiko_pool", True),
 }
 OURS = "headroom: read, keep, breach, decide"
+SSH_THREADS = "ssh"
 
 
-def fleet_file(fleet, scripts=SCRIPTS, tick_s=TICK_S):
-    """Every script on every node at every tick. JSON is YAML too."""
+def fleet_file(fleet, scripts=SCRIPTS, tick_s=TICK_S, nodes=None):
+    """Every script on every node (or the first so many) at every tick. JSON is YAML too."""
     return json.dumps(
         {
             "ssh_profiles": [
@@ -51,7 +52,7 @@ def fleet_file(fleet, scripts=SCRIPTS, tick_s=TICK_S):
                 {
                     "name": "bench",
                     "nodes": [
-                        {"name": f"node{index:05}", "address": host, "ssh_profile": "bench"} for index, host in enumerate(fleet.hosts, 1)
+                        {"name": f"node{index:05}", "address": host, "ssh_profile": "bench"} for index, host in enumerate(fleet.hosts[:nodes], 1)
                     ],
                 }
             ],
@@ -125,10 +126,12 @@ def measure_headroom(binary, fleet):
         wait_for("two full ticks", 180, lambda: headroom.process.must_live() and headroom.good() >= 2 * per_tick, 1)
         # From one tick to another; asked once a second, since an answer costs CPU too.
         begin, errors, cpu = headroom.good(), headroom.bad(), headroom.process.cpu_ms()
+        ssh = headroom.process.threads_cpu_ms(SSH_THREADS)
         wait_for("the measured ticks", MEASURED_TICKS * TICK_S * 4, lambda: headroom.good() >= begin + MEASURED_TICKS * per_tick, 1)
         used, samples = headroom.process.cpu_ms() - cpu, headroom.good() - begin
         return {
             "cpu_ms": used,
+            "ssh_cpu_ms": headroom.process.threads_cpu_ms(SSH_THREADS) - ssh,
             "samples": samples,
             "errors": headroom.bad() - errors,
             "rss_kib": headroom.process.memory_kib(),
@@ -197,6 +200,7 @@ def write(found, idle_kib):
     cpu = {name: spread(each["cpu_ms"] / each["samples"] for each in runs) for name, runs in found.items()}
     memory = {name: spread(each["rss_kib"] / 1024 for each in runs) for name, runs in found.items()}
     ours = cpu[OURS].median
+    ssh = spread(each["ssh_cpu_ms"] / each["samples"] for each in found[OURS]).median
     table = Table("client", "CPU ms per sample, median", "min", "max", "times headroom", "memory MiB", "errors")
     for name, runs in found.items():
         table.row(
@@ -208,13 +212,12 @@ def write(found, idle_kib):
             f"{memory[name].median:.0f}",
             f"{sum(each['errors'] for each in runs):.0f}",
         )
-    per_connection = (memory[OURS].median * 1024 - idle_kib) / NODES
     alone, threads = (cpu[name].median / ours for name in list(PEERS)[::2])
     goals = Table("target", "wanted", "seen", "")
     goals.row("whole pipeline, CPU ms per sample", "<= 0.08", f"{ours:.3f}", verdict(ours <= 0.08))
+    goals.row("SSH part of it (the threads that own the sessions)", "<= 0.03", f"{ssh:.3f}", verdict(ssh <= 0.03))
     goals.row("parallel-ssh costs more by", ">= 7 times", f"{alone:.1f} times", verdict(alone >= 7))
     goals.row("paramiko costs more by", ">= 17 times", f"{threads:.1f} times", verdict(threads >= 17))
-    goals.row("memory per held connection, KiB", "<= 85", f"{per_connection:.0f}", verdict(per_connection <= 85))
     idle = idle_kib / 1024
     goals.row("memory with no node, MiB", "<= 60", f"{idle:.0f}", verdict(idle <= 60))
     skipped = sum(each["skipped"] for each in found[OURS])

@@ -140,13 +140,17 @@ impl Shell {
         talk::write(connection, &self.channel, bytes).await
     }
 
-    /// What comes next; nothing at the end.
-    async fn read(&self, connection: &Connection, buffer: &mut [u8]) -> io::Result<usize> {
+    /// What comes next; nothing at the end. While it is awaited no buffer is held: thousands of shells are listened to at once.
+    async fn read(&self, connection: &Connection) -> io::Result<Vec<u8>> {
         let mut stream = self.channel.stream(0);
         loop {
-            let read = connection.drive(|| stream.read(buffer));
-            if let Ok(count) = timeout(KEEP_ALIVE_CHECK, read).await {
-                return count;
+            let read = connection.drive(|| {
+                let mut buffer = [0; BUFFER];
+                let count = stream.read(&mut buffer)?;
+                Ok::<_, io::Error>(buffer.get(..count).unwrap_or_default().to_vec())
+            });
+            if let Ok(bytes) = timeout(KEEP_ALIVE_CHECK, read).await {
+                return bytes;
             }
             connection.keep_alive().map_err(io::Error::from)?;
         }
@@ -180,8 +184,7 @@ impl Shell {
     async fn stop(mut self, connection: &Connection) -> io::Result<Reply> {
         let stopped = async {
             self.write(connection, STOP).await?;
-            let mut buffer = [0; BUFFER];
-            while self.read(connection, &mut buffer).await? > 0 {}
+            while !self.read(connection).await?.is_empty() {}
             self.farewell(connection).await
         };
         match timeout(STOP_GRACE, stopped).await {
@@ -280,21 +283,19 @@ async fn converse<L: Inquirer, R>(
     let (after, hurry) = listener.hurry();
     let mut hurried = Some(started + after);
     let mut almost: Option<Instant> = None;
-    let mut buffer = vec![0; BUFFER];
     loop {
         let end = deadline.min(started + listener.limit());
         let until = almost.into_iter().chain(hurried).fold(end, Instant::min);
         let read = tokio::select! {
             biased;
-            read = timeout_at(until, shell.read(connection, &mut buffer)) => read,
+            read = timeout_at(until, shell.read(connection)) => read,
             () = asker.closed() => return Ok((shell.stop(connection).await?, None)),
         };
         match read {
-            Ok(Ok(0)) => return ended(connection, shell).await,
-            Ok(count) => {
+            Ok(Ok(bytes)) if bytes.is_empty() => return ended(connection, shell).await,
+            Ok(bytes) => {
                 *spoken = true;
-                let bytes = buffer.get(..count?).unwrap_or_default();
-                if !shell.hear(bytes, listener, started.elapsed()) {
+                if !shell.hear(&bytes?, listener, started.elapsed()) {
                     return never(connection, shell).await;
                 }
             }
