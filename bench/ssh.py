@@ -84,6 +84,8 @@ class Headroom:
             "HEADROOM_TICK": f"{tick_s}s",
             "HEADROOM_METRICS_OPEN": "true",
             "HEADROOM_LOG": "warn",
+            # As packaging/headroom.service has it.
+            "MALLOC_ARENA_MAX": "2",
         }
 
     def serve(self, fleet=None):

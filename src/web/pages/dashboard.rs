@@ -50,6 +50,15 @@ struct DashboardPage {
 
 impl DashboardPage {
     /// The one line of a quiet day.
+    /// When nothing is wrong.
+    fn mood(&self) -> &'static str {
+        if self.layout.now.soon.is_empty() {
+            "all quiet"
+        } else {
+            "nothing wrong"
+        }
+    }
+
     fn calm(&self) -> String {
         let now = &self.layout.now;
         let tick = now.last_tick_ms.map_or_else(
