@@ -226,6 +226,7 @@ diesel::table! {
         action_id -> BigInt,
         target -> Text,
         depends_on -> Nullable<Text>,
+        approval_secs -> Nullable<BigInt>,
     }
 }
 
@@ -274,6 +275,9 @@ diesel::table! {
         finished_ms -> Nullable<BigInt>,
         retry_at_ms -> Nullable<BigInt>,
         attempts -> Text,
+        approval_secs -> Nullable<BigInt>,
+        approval_until_ms -> Nullable<BigInt>,
+        approved_by -> Nullable<Text>,
     }
 }
 

@@ -117,6 +117,7 @@ pub fn plan_trigger(
         planned.push(NewStepRun {
             name: step.name.clone(),
             depends_on: to_json(&waits)?,
+            approval_secs: step.approval_secs,
             ..new_step(&action, position, step.target, target_name)
         });
     }
@@ -304,6 +305,7 @@ fn new_step(
         error: None,
         started_ms: None,
         finished_ms: None,
+        approval_secs: None,
     }
 }
 

@@ -151,6 +151,10 @@ pub(super) enum Run {
         #[command(flatten)]
         how: RunHow,
     },
+    /// Let a step begin that waits for approval
+    Approve(Approval),
+    /// Never let a step begin that waits for approval; the run does what it does after a failure
+    Refuse(Approval),
     /// Run a single action
     Action {
         /// The action's name
@@ -164,6 +168,21 @@ pub(super) enum Run {
         #[command(flatten)]
         how: RunHow,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Approval {
+    /// The run's id
+    pub run: i64,
+    /// The step's name, where several wait
+    #[arg(long)]
+    pub step: Option<String>,
+    /// Why; needed to refuse
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -115,6 +115,7 @@ fn step_json(step: &StepRun) -> Value {
     json!({
         "id": step.id, "order": step.position, "name": step.name, "action": step.action_name, "kind": step.kind,
         "state": step.state, "target": step.target_name, "attempt": step.attempt, "error": step.error,
+        "waits_until": step.waits_until_ms().map(time), "approved_by": step.approved_by,
         "outputs": parsed(&step.outputs), "report": parsed(&step.report),
         "started": step.started_ms.map(time), "finished": step.finished_ms.map(time),
     })

@@ -12,6 +12,21 @@ use crate::schema::runs;
 /// No claim reaches so far ahead: one that does was made before the clock was set back, and would otherwise hold the run for as long.
 const LONGEST_CLAIM_MS: i64 = 600_000;
 
+/// A run that is to be driven and that nobody drives, or one whose approval nobody gave in time.
+macro_rules! can_be_claimed {
+    ($now_ms:expr) => {{
+        let free = runs::claimed_until_ms
+            .is_null()
+            .or(runs::claimed_until_ms.le($now_ms))
+            .or(runs::claimed_until_ms.gt($now_ms + LONGEST_CLAIM_MS));
+        let to_drive = runs::state.eq_any([RunState::Queued, RunState::Running]);
+        let overdue = runs::claimed_until_ms.le($now_ms);
+        to_drive
+            .and(free)
+            .or(runs::state.eq(RunState::Waiting).and(overdue))
+    }};
+}
+
 impl Run {
     /// Runs that a worker should drive and none does: not begun, or the claim on them has lapsed.
     ///
@@ -19,13 +34,7 @@ impl Run {
     /// The database fails.
     pub fn unclaimed(conn: &mut Connection, now_ms: i64) -> Result<Vec<RunId>> {
         Ok(runs::table
-            .filter(runs::state.eq_any([RunState::Queued, RunState::Running]))
-            .filter(
-                runs::claimed_until_ms
-                    .is_null()
-                    .or(runs::claimed_until_ms.le(now_ms))
-                    .or(runs::claimed_until_ms.gt(now_ms + LONGEST_CLAIM_MS)),
-            )
+            .filter(can_be_claimed!(now_ms))
             .order(runs::id)
             .select(runs::id)
             .load(conn)?)
@@ -42,13 +51,8 @@ impl Run {
         now_ms: i64,
         until_ms: i64,
     ) -> Result<bool> {
-        let free = runs::claimed_until_ms
-            .is_null()
-            .or(runs::claimed_until_ms.le(now_ms))
-            .or(runs::claimed_until_ms.gt(now_ms + LONGEST_CLAIM_MS));
         let taken = diesel::update(runs::table.find(id))
-            .filter(runs::state.eq_any([RunState::Queued, RunState::Running]))
-            .filter(free)
+            .filter(can_be_claimed!(now_ms))
             .set((
                 runs::state.eq(RunState::Running),
                 runs::claimed_by.eq(claim),
@@ -148,6 +152,36 @@ impl Run {
         Ok(released == 1)
     }
 
+    /// Gives a claim back until somebody has approved a step, or `until_ms`; false when it was lost.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn rest(conn: &mut Connection, id: RunId, claim: &str, until_ms: i64) -> Result<bool> {
+        let rested = diesel::update(runs::table.find(id))
+            .filter(runs::claimed_by.eq(claim))
+            .filter(runs::state.eq(RunState::Running))
+            .set((
+                runs::state.eq(RunState::Waiting),
+                runs::claimed_by.eq(None::<String>),
+                runs::claimed_until_ms.eq(until_ms),
+            ))
+            .execute(conn)?;
+        Ok(rested == 1)
+    }
+
+    /// The run of an id, held until the end of the transaction: whoever approves a step and whoever lays the run to rest do so one after the
+    /// other.
+    ///
+    /// # Errors
+    /// There is none, or the database fails.
+    pub fn lock(conn: &mut Connection, id: RunId) -> Result<Self> {
+        // Both databases lock what they write; SQLite's write transactions queue anyway.
+        diesel::update(runs::table.find(id))
+            .set(runs::state.eq(runs::state))
+            .execute(conn)?;
+        Self::find(conn, id)
+    }
+
     /// Hands a run that a person has decided about back to the workers; false when it was in none of `from`.
     ///
     /// # Errors
@@ -158,6 +192,7 @@ impl Run {
             .set((
                 runs::state.eq(RunState::Queued),
                 runs::cancel_requested_by.eq(None::<String>),
+                runs::claimed_until_ms.eq(None::<i64>),
                 runs::finished_ms.eq(None::<i64>),
             ))
             .execute(conn)?;

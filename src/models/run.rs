@@ -36,7 +36,7 @@ pub struct Run {
     pub capacity_change: i32,
     /// The worker that drives it.
     pub claimed_by: Option<String>,
-    /// Until when the claim holds without renewal, ms.
+    /// Until when the claim holds without renewal, ms; of a waiting run, until when nobody need look at it.
     pub claimed_until_ms: Option<i64>,
     /// Who asked to cancel it.
     pub cancel_requested_by: Option<String>,

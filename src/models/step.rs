@@ -25,6 +25,8 @@ pub struct Step {
     pub target: StepTarget,
     /// Names of steps it waits for, JSON list; none = the one before it.
     pub depends_on: Option<String>,
+    /// How long a person has to approve it; none = it needs no approval.
+    pub approval_secs: Option<i64>,
 }
 
 /// What is written of a [`Step`].
@@ -43,6 +45,8 @@ pub struct NewStep {
     pub target: StepTarget,
     /// See [`Step::depends_on`].
     pub depends_on: Option<String>,
+    /// See [`Step::approval_secs`].
+    pub approval_secs: Option<i64>,
 }
 
 impl Step {

@@ -54,6 +54,12 @@ pub struct StepRun {
     pub retry_at_ms: Option<i64>,
     /// The attempts before the present one, JSON list of [`Tried`].
     pub attempts: String,
+    /// How long a person has to approve it; none = it needs no approval.
+    pub approval_secs: Option<i64>,
+    /// Until when it waits for its approval, ms; none = nobody was asked yet.
+    pub approval_until_ms: Option<i64>,
+    /// Who approved it.
+    pub approved_by: Option<String>,
 }
 
 /// An attempt that failed and was followed by another.
@@ -68,6 +74,12 @@ pub struct Tried {
 }
 
 impl StepRun {
+    /// Until when it waits for a person, ms; none when it does not.
+    pub fn waits_until_ms(&self) -> Option<i64> {
+        let waits = self.state == StepState::Planned && self.approved_by.is_none();
+        self.approval_until_ms.filter(|_| waits)
+    }
+
     /// The attempts before the present one, the first one first.
     ///
     /// # Errors
@@ -120,6 +132,8 @@ pub struct NewStepRun {
     pub started_ms: Option<i64>,
     /// See [`StepRun::finished_ms`].
     pub finished_ms: Option<i64>,
+    /// See [`StepRun::approval_secs`].
+    pub approval_secs: Option<i64>,
 }
 
 impl StepRun {
@@ -185,6 +199,8 @@ pub struct StepChange {
     pub retry_at_ms: Option<Option<i64>>,
     /// See [`StepRun::attempts`].
     pub attempts: Option<String>,
+    /// See [`StepRun::approval_until_ms`]; the inner none takes it away.
+    pub approval_until_ms: Option<Option<i64>>,
 }
 
 impl StepChange {
@@ -206,6 +222,7 @@ impl StepChange {
         set(&mut step.finished_ms, self.finished_ms);
         set(&mut step.retry_at_ms, self.retry_at_ms);
         set(&mut step.attempts, self.attempts);
+        set(&mut step.approval_until_ms, self.approval_until_ms);
     }
 
     /// A change of state alone.
@@ -262,6 +279,20 @@ impl StepRun {
             .filter(step_runs::token.eq(token))
             .filter(step_runs::state.eq(StepState::Started))
             .set(step_runs::outputs.eq(outputs))
+            .execute(conn)?;
+        Ok(changed == 1)
+    }
+
+    /// Takes an approval of a step that waits for one; false when it does not (any more), so that of two approvals one counts.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn approve(conn: &mut Connection, id: StepRunId, by: &str, now_ms: i64) -> Result<bool> {
+        let changed = diesel::update(step_runs::table.find(id))
+            .filter(step_runs::state.eq(StepState::Planned))
+            .filter(step_runs::approved_by.is_null())
+            .filter(step_runs::approval_until_ms.gt(now_ms))
+            .set(step_runs::approved_by.eq(by))
             .execute(conn)?;
         Ok(changed == 1)
     }

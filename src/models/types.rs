@@ -265,6 +265,8 @@ words! {
         Queued = "queued",
         /// Claimed by a worker.
         Running = "running",
+        /// Nothing can go on until a person approves a step.
+        Waiting = "waiting",
         /// Every step succeeded.
         Succeeded = "succeeded",
         /// A step failed and nothing was undone.

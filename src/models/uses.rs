@@ -21,7 +21,12 @@ use crate::schema::{
 };
 
 /// A run in one of these states may still act.
-pub const OPEN: [RunState; 3] = [RunState::Queued, RunState::Running, RunState::Stuck];
+pub const OPEN: [RunState; 4] = [
+    RunState::Queued,
+    RunState::Running,
+    RunState::Waiting,
+    RunState::Stuck,
+];
 
 /// One user of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

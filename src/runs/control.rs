@@ -42,14 +42,14 @@ impl<'a> Decision<'a> {
         }
     }
 
-    fn needs_reason(&self) -> Result<()> {
+    pub(super) fn needs_reason(&self) -> Result<()> {
         if self.reason.is_empty() {
             return Err(Error::invalid("reason", "is required: say what you saw"));
         }
         Ok(())
     }
 
-    fn because(&self) -> String {
+    pub(super) fn because(&self) -> String {
         if self.reason.is_empty() {
             self.actor.to_owned()
         } else {
@@ -65,7 +65,7 @@ impl<'a> Decision<'a> {
 /// `Conflict` when the run is over or somebody has cancelled it already.
 pub fn cancel(conn: &mut Connection, id: RunId, decision: &Decision<'_>) -> Result<Run> {
     let before = Run::find(conn, id)?;
-    let idle = [RunState::Queued, RunState::Stuck];
+    let idle = [RunState::Queued, RunState::Waiting, RunState::Stuck];
     if idle.contains(&before.state)
         && Run::change_state(conn, id, &idle, RunState::Cancelled, Some(decision.now_ms))?
     {
@@ -138,6 +138,8 @@ pub fn retry_step(
         started_ms: Some(None),
         finished_ms: Some(None),
         retry_at_ms: Some(None),
+        // Refused or overdue: whoever wants it done after all has it asked for anew.
+        approval_until_ms: step.approved_by.is_none().then_some(None),
         ..StepChange::to(StepState::Planned)
     };
     decide(conn, &run, &step, &change, "retry", decision)?;
@@ -352,7 +354,7 @@ fn requeue(conn: &mut Connection, run: &Run) -> Result<Run> {
     Run::find(conn, run.id)
 }
 
-fn audit(
+pub(super) fn audit(
     conn: &mut Connection,
     decision: &Decision<'_>,
     verb: &str,

@@ -12,7 +12,7 @@ use crate::models::{RunId, RunState, StepRunId, StepState};
 use crate::runs::effects::{self, Ending, Finished};
 use crate::runs::graph::{self, Next, StepView};
 use crate::runs::journal::{self, Claim, Journal};
-use crate::runs::{Boundary, Context, recover, retry, scope};
+use crate::runs::{Boundary, Context, approval, recover, retry};
 
 /// Claims a run and drives it to its end, or to where a person must decide. Does nothing when another worker has it, or it is over: a
 /// message that is delivered twice is harmless.
@@ -55,7 +55,7 @@ pub(super) struct Drive {
     pub effects: FuturesUnordered<BoxFuture<'static, Finished>>,
     in_flight: Vec<StepRunId>,
     cancel: watch::Sender<bool>,
-    renewed: Instant,
+    pub renewed: Instant,
 }
 
 impl Drive {
@@ -114,6 +114,12 @@ impl Drive {
                 }
                 Ok(Flow::On)
             }
+            Next::Ask(positions) => self.ask(&positions).await.map(|()| Flow::On),
+            Next::Expire(positions) => self.expire(&positions).await.map(|()| Flow::On),
+            Next::Rest => {
+                let rested = self.rest().await?;
+                Ok(if rested { Flow::Over } else { Flow::On })
+            }
             Next::TryAgain(positions) => {
                 for position in positions {
                     self.try_again(position).await?;
@@ -149,6 +155,7 @@ impl Drive {
                 state: step.state,
                 in_flight: self.in_flight.contains(&step.id),
                 retry: retry::of(ctx, step, now_ms),
+                approval: approval::of(step, now_ms),
                 undoable: effects::undoable(ctx.kinds, step),
             })
         };
@@ -223,43 +230,6 @@ impl Drive {
         ctx.witness.at(Boundary::Started(step.id));
         let attempt = effects::attempt(&ctx, &step, &prepared, &token, &self.cancelled());
         let effect = effects::perform(ctx, step.clone(), prepared, attempt);
-        self.launch(step.id, Box::pin(effect));
-        Ok(())
-    }
-
-    /// Announces the undo of these steps, all at once.
-    async fn take_back(&mut self, positions: &[i32]) -> Result<()> {
-        let steps = self.journal.steps.iter();
-        let steps: Vec<StepRun> = steps
-            .filter(|step| positions.contains(&step.position))
-            .cloned()
-            .collect();
-        self.claim.take_back(steps.clone()).await?;
-        self.renewed = Instant::now();
-        for step in steps {
-            self.journal
-                .follow(step.id, StepChange::to(StepState::Undoing));
-        }
-        Ok(())
-    }
-
-    /// Begins the undo of a step that was announced.
-    async fn undo(&mut self, position: i32) -> Result<()> {
-        let step = self.step(|step| step.position == position)?;
-        let ctx = self.claim.ctx.clone();
-        ctx.witness.at(Boundary::Undoing(step.id));
-        let Journal { run, steps } = &self.journal;
-        let prepared = match effects::prepare(&ctx, run, steps, &step).await {
-            Ok(prepared) => prepared,
-            Err(cause) => {
-                return self.refuse(&step, StepState::UndoFailed, &cause).await;
-            }
-        };
-        let token = step.token.clone().unwrap_or_else(effects::new_token);
-        // An undo is never cancelled: what it leaves half-done costs more than what it takes.
-        let attempt = effects::attempt(&ctx, &step, &prepared, &token, &watch::channel(false).1);
-        let outputs = scope::outputs(&step)?;
-        let effect = effects::undo(ctx, step.clone(), prepared, attempt, outputs);
         self.launch(step.id, Box::pin(effect));
         Ok(())
     }
@@ -392,6 +362,6 @@ const fn ended(state: RunState) -> &'static str {
         RunState::Failed => "failed",
         RunState::Undone => "failed, and its steps were taken back",
         RunState::Cancelled => "been cancelled",
-        RunState::Queued | RunState::Running | RunState::Stuck => "not ended",
+        RunState::Queued | RunState::Running | RunState::Waiting | RunState::Stuck => "not ended",
     }
 }

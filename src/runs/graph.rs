@@ -15,8 +15,23 @@ pub(super) struct StepView {
     pub in_flight: bool,
     /// Whether an attempt at it failed and another is to follow.
     pub retry: Retry,
+    /// Whether a person must approve it first.
+    pub approval: Approval,
     /// Whether its kind can be undone, and there is something to undo: it succeeded, or failed half-way.
     pub undoable: bool,
+}
+
+/// Whether a step waits for a person's approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Approval {
+    /// It needs none, or has it.
+    Free,
+    /// It needs one, and nobody was asked yet.
+    Unasked,
+    /// It waits for one.
+    Awaited,
+    /// Nobody gave it in time.
+    Expired,
 }
 
 /// Whether a step that failed is tried again.
@@ -35,6 +50,12 @@ pub(super) enum Retry {
 pub(super) enum Next {
     /// Start these steps, by position.
     Start(Vec<i32>),
+    /// Ask a person to approve these steps.
+    Ask(Vec<i32>),
+    /// Nobody approved these steps in time: they have failed.
+    Expire(Vec<i32>),
+    /// Nothing goes on until a person approves a step: leave the run alone until then.
+    Rest,
     /// Try these steps again.
     TryAgain(Vec<i32>),
     /// Do not try these steps again: they have failed.
@@ -51,7 +72,7 @@ pub(super) enum Next {
 
 /// Decides what comes next.
 pub(super) fn next(steps: &[StepView], on_failure: OnFailure, cancelled: bool) -> Next {
-    use StepState::{Failed, Planned, Skipped, Started, Succeeded, UndoFailed, Undoing, Undone};
+    use StepState::{Failed, Skipped, Started, Succeeded, UndoFailed, Undoing, Undone};
     let any = |states: &[StepState]| steps.iter().any(|step| states.contains(&step.state));
     let in_flight = steps.iter().any(|step| step.in_flight);
     let retried = |step: &&StepView| step.state == Started && step.retry != Retry::No;
@@ -62,19 +83,7 @@ pub(super) fn next(steps: &[StepView], on_failure: OnFailure, cancelled: bool) -
     let halted = cancelled || unclear || any(&[Failed, Skipped, Undoing, Undone, UndoFailed]);
 
     if !halted {
-        let due = waiting.iter().filter(|step| step.retry == Retry::Due);
-        let due: Vec<_> = due.map(|step| step.position).collect();
-        if !due.is_empty() {
-            return Next::TryAgain(due);
-        }
-        let ready = ready(steps);
-        return match (ready.is_empty(), in_flight || !waiting.is_empty()) {
-            (false, _) => Next::Start(ready),
-            (true, true) => Next::Wait,
-            (true, false) if !any(&[Planned]) => Next::End(RunState::Succeeded),
-            // A step that waits for what can never be; the plan refuses such a run.
-            (true, false) => Next::End(RunState::Stuck),
-        };
+        return go_on(steps, &waiting, in_flight);
     }
     if !waiting.is_empty() {
         return Next::GiveUp(waiting.iter().map(|step| step.position).collect());
@@ -110,8 +119,35 @@ pub(super) fn next(steps: &[StepView], on_failure: OnFailure, cancelled: bool) -
     })
 }
 
-/// Planned steps all of whose dependencies have succeeded.
-fn ready(steps: &[StepView]) -> Vec<i32> {
+/// What comes next while nothing has failed; `waiting` are the steps to be tried again.
+fn go_on(steps: &[StepView], waiting: &[&StepView], in_flight: bool) -> Next {
+    let due = waiting.iter().filter(|step| step.retry == Retry::Due);
+    let due: Vec<_> = due.map(|step| step.position).collect();
+    if !due.is_empty() {
+        return Next::TryAgain(due);
+    }
+    let that_are = |approval| ready(steps, approval);
+    let (expired, unasked) = (that_are(Approval::Expired), that_are(Approval::Unasked));
+    if !expired.is_empty() {
+        return Next::Expire(expired);
+    }
+    if !unasked.is_empty() {
+        return Next::Ask(unasked);
+    }
+    let ready = that_are(Approval::Free);
+    let planned = |step: &StepView| step.state == StepState::Planned;
+    match (ready.is_empty(), in_flight || !waiting.is_empty()) {
+        (false, _) => Next::Start(ready),
+        (true, true) => Next::Wait,
+        (true, false) if !that_are(Approval::Awaited).is_empty() => Next::Rest,
+        (true, false) if !steps.iter().any(planned) => Next::End(RunState::Succeeded),
+        // A step that waits for what can never be; the plan refuses such a run.
+        (true, false) => Next::End(RunState::Stuck),
+    }
+}
+
+/// Planned steps all of whose dependencies have succeeded, and whose approval stands so.
+fn ready(steps: &[StepView], approval: Approval) -> Vec<i32> {
     let succeeded = |position: &i32| {
         steps
             .iter()
@@ -119,7 +155,8 @@ fn ready(steps: &[StepView]) -> Vec<i32> {
     };
     steps
         .iter()
-        .filter(|step| step.state == StepState::Planned && step.depends_on.iter().all(succeeded))
+        .filter(|step| step.state == StepState::Planned && step.approval == approval)
+        .filter(|step| step.depends_on.iter().all(succeeded))
         .map(|step| step.position)
         .collect()
 }
@@ -176,6 +213,7 @@ mod tests {
                 state: *state,
                 in_flight: flying.contains(&position),
                 retry: Retry::No,
+                approval: Approval::Free,
                 undoable: *state == Succeeded,
             })
             .collect()
@@ -246,6 +284,32 @@ mod tests {
         let mut steps = waits(Retry::Later, &[Planned]);
         steps[1].depends_on = vec![];
         assert_eq!(next(&steps, OnFailure::Stop, false), Next::Start(vec![2]));
+    }
+
+    #[test]
+    fn a_step_that_needs_approval_is_asked_for_and_holds_up_only_what_waits_for_it() {
+        let steps = |approval, others: &[StepState], flying: &[i32]| {
+            let mut steps = chain(&[&[Planned], others].concat(), flying);
+            steps[0].approval = approval;
+            steps[1].depends_on = vec![];
+            steps
+        };
+        use Approval::{Awaited, Expired, Free, Unasked};
+        for (steps, expected) in [
+            (steps(Unasked, &[Planned], &[]), Next::Ask(vec![1])),
+            (steps(Awaited, &[Planned], &[]), Next::Start(vec![2])),
+            (steps(Awaited, &[Started], &[2]), Next::Wait),
+            (steps(Awaited, &[Succeeded], &[]), Next::Rest),
+            (steps(Free, &[Succeeded], &[]), Next::Start(vec![1])),
+            (steps(Expired, &[Succeeded], &[]), Next::Expire(vec![1])),
+            (steps(Awaited, &[Failed], &[]), Next::End(RunState::Failed)),
+        ] {
+            assert_eq!(next(&steps, OnFailure::Stop, false), expected, "{steps:?}");
+        }
+        // Before its turn nobody is asked.
+        let mut later = chain(&[Started, Planned], &[1]);
+        later[1].approval = Unasked;
+        assert_eq!(next(&later, OnFailure::Stop, false), Next::Wait);
     }
 
     #[test]
@@ -359,18 +423,25 @@ mod tests {
     fn any_steps() -> impl Strategy<Value = Vec<StepView>> {
         let state = prop::sample::select(StepState::ALL);
         let retry = prop::sample::select(vec![Retry::No, Retry::Later, Retry::Due]);
+        let approval = prop::sample::select(vec![
+            Approval::Free,
+            Approval::Unasked,
+            Approval::Awaited,
+            Approval::Expired,
+        ]);
         let step = (
             state,
             prop::collection::vec(1..7_i32, 0..3),
             any::<bool>(),
             any::<bool>(),
             retry,
+            approval,
         );
         prop::collection::vec(step, 1..7).prop_map(|steps| {
             (1..)
                 .zip(steps)
                 .map(
-                    |(position, (state, depends_on, flying, can, retry))| StepView {
+                    |(position, (state, depends_on, flying, can, retry, approval))| StepView {
                         position,
                         depends_on: depends_on.into_iter().filter(|on| *on < position).collect(),
                         state,
@@ -378,6 +449,7 @@ mod tests {
                             && retry == Retry::No
                             && [Started, Undoing].contains(&state),
                         retry: if state == Started { retry } else { Retry::No },
+                        approval,
                         undoable: can && [Succeeded, Failed].contains(&state),
                     },
                 )
@@ -397,6 +469,7 @@ mod tests {
                     prop_assert!(!cancelled && !positions.is_empty());
                     for position in positions {
                         prop_assert_eq!(at(position).state, Planned);
+                        prop_assert_eq!(at(position).approval, Approval::Free);
                         prop_assert!(at(position).depends_on.iter().all(|on| at(*on).state == Succeeded));
                     }
                 }
@@ -410,6 +483,14 @@ mod tests {
                     prop_assert!(steps.iter().all(|step| !step.in_flight && step.state != Started));
                 }
                 Next::Wait => prop_assert!(steps.iter().any(|step| step.in_flight || step.retry == Retry::Later)),
+                Next::Ask(positions) | Next::Expire(positions) => {
+                    prop_assert!(!cancelled && !positions.is_empty());
+                    prop_assert!(positions.iter().all(|position| at(*position).state == Planned));
+                }
+                Next::Rest => {
+                    prop_assert!(!cancelled && steps.iter().all(|step| !step.in_flight));
+                    prop_assert!(steps.iter().any(|step| step.approval == Approval::Awaited));
+                }
                 Next::TryAgain(positions) => {
                     prop_assert!(!cancelled && !positions.is_empty());
                     prop_assert!(positions.iter().all(|position| at(*position).retry == Retry::Due));

@@ -258,6 +258,15 @@ pub(super) fn cut(text: &str) -> String {
     text.chars().take(MAX_ERROR).collect()
 }
 
-fn lost(run: RunId) -> Error {
+/// A time as people say it: `24 h`, `90 s`.
+pub(super) fn span(secs: i64) -> String {
+    match secs {
+        secs if secs > 0 && secs % 3_600 == 0 => format!("{} h", secs / 3_600),
+        secs if secs > 0 && secs % 60 == 0 => format!("{} min", secs / 60),
+        secs => format!("{secs} s"),
+    }
+}
+
+pub(super) fn lost(run: RunId) -> Error {
     Error::Conflict(format!("the claim on run {run} was lost to another worker"))
 }

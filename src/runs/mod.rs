@@ -9,6 +9,7 @@
 //! The rows are the journal: a step's row says `started`, with its token, before the effect, and what came of it after. Whoever finds a
 //! step `started` that it did not start itself knows that the effect may have happened, and nothing more ([`recover`]).
 
+pub mod approval;
 pub mod control;
 mod effects;
 pub mod execute;
@@ -17,6 +18,7 @@ mod journal;
 pub mod recover;
 mod retry;
 mod scope;
+mod undo;
 
 pub use retry::Pauses;
 
@@ -85,6 +87,8 @@ pub enum Boundary {
     Claimed,
     /// A step is about to be announced.
     Planned(StepRunId),
+    /// A person was asked to approve a step.
+    Asked(StepRunId),
     /// A step was announced; its effect has not begun.
     Started(StepRunId),
     /// An effect is over; its outcome is not written.

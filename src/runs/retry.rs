@@ -238,6 +238,9 @@ mod tests {
             finished_ms: None,
             retry_at_ms: None,
             attempts: "[]".into(),
+            approval_secs: None,
+            approval_until_ms: None,
+            approved_by: None,
         }
     }
 

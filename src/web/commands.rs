@@ -21,6 +21,7 @@ use crate::models::run::Run;
 use crate::models::step_run::StepRun;
 use crate::models::trigger::Trigger;
 use crate::models::{FindingId, Origin, RunId, StepRunId, to_ms};
+use crate::runs::approval;
 use crate::runs::control::{self, Decision};
 use crate::web::auth::Caller;
 
@@ -95,6 +96,10 @@ pub enum StepVerb {
     Done,
     /// Take it back.
     Undo,
+    /// Let it begin.
+    Approve,
+    /// Never let it begin.
+    Refuse,
 }
 
 /// Cancels a run.
@@ -126,6 +131,8 @@ pub async fn decide_step(
             StepVerb::Retry => control::retry_step(conn, run, step, decision),
             StepVerb::Done => control::mark_done(conn, run, step, decision),
             StepVerb::Undo => control::undo_step(conn, run, step, decision),
+            StepVerb::Approve => approval::approve(conn, run, step, decision),
+            StepVerb::Refuse => approval::refuse(conn, run, step, decision),
         },
     )
     .await

@@ -78,6 +78,16 @@ fn pages() -> Vec<Line> {
             p::decide::mark_done,
         ),
         post("/runs/{id}/steps/{step}/undo", OPERATOR, p::decide::undo),
+        post(
+            "/runs/{id}/steps/{step}/approve",
+            OPERATOR,
+            p::decide::approve,
+        ),
+        post(
+            "/runs/{id}/steps/{step}/refuse",
+            OPERATOR,
+            p::decide::refuse,
+        ),
         get("/profiles", VIEWER, p::profiles::list),
         get("/holds", VIEWER, p::holds::list),
         post("/holds", OPERATOR, p::holds::add),

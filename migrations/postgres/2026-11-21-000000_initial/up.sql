@@ -190,6 +190,7 @@ CREATE TABLE steps (
     action_id BIGINT NOT NULL REFERENCES actions (id),
     target TEXT NOT NULL,
     depends_on TEXT,
+    approval_secs BIGINT,
     UNIQUE (trigger_id, position),
     UNIQUE (trigger_id, name)
 );
@@ -241,6 +242,9 @@ CREATE TABLE step_runs (
     finished_ms BIGINT,
     retry_at_ms BIGINT,
     attempts TEXT NOT NULL DEFAULT '[]',
+    approval_secs BIGINT,
+    approval_until_ms BIGINT,
+    approved_by TEXT,
     UNIQUE (run_id, position)
 );
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::Secs;
 use crate::config::nearest;
 use crate::error::{Error, Result};
 use crate::fleet::ids::Ids;
@@ -26,7 +27,17 @@ pub struct Step {
     /// Names of the steps it waits for; none = the one before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depends_on: Option<Vec<String>>,
+    /// Whether a person must approve it before it begins; false by default.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub approve: bool,
+    /// How long a person has for that; 24h by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub approve_within: Option<Secs>,
 }
+
+/// How long a person has to approve a step that does not say.
+const APPROVE_WITHIN: Secs = Secs(24 * 3_600);
 
 impl Step {
     /// Reads a step; one without a name gets it from [`name_all`].
@@ -42,6 +53,14 @@ impl Step {
                 "\"node\" is for running a single action; a step takes cluster, lastnode or none",
             );
         }
+        let approve = object.switch("approve").unwrap_or(false);
+        let approve_within = object.duration("approve_within", 1).map(Secs);
+        if approve_within.is_some() && !approve {
+            object.fault(
+                "approve_within",
+                "belongs to `approve: true`, which is missing",
+            );
+        }
         let waits = object.has("depends_on");
         let depends_on = object.texts("depends_on", is_step_name, NAME_RULE);
         Self {
@@ -49,6 +68,8 @@ impl Step {
             action,
             target: object.need("target", target, StepTarget::None),
             depends_on: waits.then_some(depends_on),
+            approve,
+            approve_within: approve_within.filter(|within| *within != APPROVE_WITHIN),
         }
     }
 
@@ -61,6 +82,11 @@ impl Step {
                 Error::internal(format!("step \"{}\" is damaged", row.name), cause)
             })?,
             name: row.name,
+            approve: row.approval_secs.is_some(),
+            approve_within: row
+                .approval_secs
+                .map(Secs)
+                .filter(|within| *within != APPROVE_WITHIN),
         })
     }
 
@@ -78,6 +104,9 @@ impl Step {
             action_id: ids.actions.id(&self.action)?,
             target: self.target,
             depends_on: depends_on.map(|names| serde_json::Value::from(names).to_string()),
+            approval_secs: self
+                .approve
+                .then_some(self.approve_within.unwrap_or(APPROVE_WITHIN).0),
         })
     }
 }
@@ -193,6 +222,8 @@ mod tests {
             action: action.into(),
             target: StepTarget::None,
             depends_on: depends_on.map(|names| names.iter().map(|&name| name.into()).collect()),
+            approve: false,
+            approve_within: None,
         }
     }
 

@@ -296,3 +296,54 @@ async fn a_step_without_an_undo_says_so() {
         .await
         .expect(404);
 }
+
+/// A run of `web-hot` whose first step waits for approval.
+async fn waiting(test: &TestApp, admin: &Bearer) -> (RunId, StepRunId) {
+    let path = "/api/v1/triggers/web-hot/runs";
+    let run = admin.post(path, &json!({})).await.expect(202).json();
+    let id = RunId(run["id"].as_i64().unwrap());
+    let step = StepRunId(run["steps"][0]["id"].as_i64().unwrap());
+    let conn = &mut *test.app.db.connection().unwrap();
+    let asked = StepChange {
+        approval_until_ms: Some(Some(i64::MAX / 4)),
+        ..StepChange::default()
+    };
+    assert!(StepRun::change(conn, step, &[StepState::Planned], &asked).unwrap());
+    let queued = [RunState::Queued];
+    assert!(Run::change_state(conn, id, &queued, RunState::Waiting, None).unwrap());
+    (id, step)
+}
+
+#[tokio::test]
+async fn a_waiting_step_is_approved_once_and_refused_with_a_reason() {
+    let (test, admin) = world::start().await;
+    let operator = test.bearer(Role::Operator);
+    let (run, step) = waiting(&test, &admin).await;
+    let told = admin.get(&format!("/api/v1/runs/{run}")).await.json();
+    assert_eq!(told["state"], "waiting");
+    assert!(told["steps"][0]["waits_until"].is_string(), "{told:#}");
+    assert_eq!(told["steps"][0]["attempts"], json!([]));
+    let path = |verb: &str| format!("/api/v1/runs/{run}/steps/{step}/{verb}");
+    let viewer = test.bearer(Role::Viewer);
+    viewer.post(&path("approve"), &json!({})).await.expect(403);
+    let unsaid = operator.post(&path("refuse"), &json!({})).await.expect(422);
+    assert!(unsaid.body.contains("say what you saw"), "{}", unsaid.body);
+    let approved = operator
+        .post(&path("approve"), &json!({}))
+        .await
+        .expect(202);
+    assert_eq!(approved.json()["state"], "queued");
+    let again = operator
+        .post(&path("approve"), &json!({}))
+        .await
+        .expect(409);
+    assert!(
+        again
+            .detail()
+            .contains("was approved by operator-program already"),
+        "{}",
+        again.body
+    );
+    let told = admin.get(&format!("/api/v1/runs/{run}")).await.json();
+    assert_eq!(told["steps"][0]["approved_by"], "operator-program");
+}

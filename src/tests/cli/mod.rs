@@ -1,5 +1,6 @@
 //! The command line as a person or a script meets it: what it prints, and with which status it ends.
 
+mod approving;
 mod keeping;
 mod looking;
 

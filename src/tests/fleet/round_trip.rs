@@ -262,10 +262,13 @@ fn steps(actions: Vec<String>) -> impl Strategy<Value = Vec<Step>> {
         select(actions),
         select(vec![StepTarget::Cluster, StepTarget::LastNode]),
         of(vec(any::<prop::sample::Index>(), 0..3)),
+        any::<bool>(),
+        of(1..100_000_i64),
     );
     vec(step, 0..5).prop_map(|drawn| {
         let mut steps: Vec<Step> = Vec::new();
-        for (number, (action, target, depends_on)) in drawn.into_iter().enumerate() {
+        for (number, (action, target, depends_on, approve, within)) in drawn.into_iter().enumerate()
+        {
             let earlier = depends_on.map(|picks| {
                 let mut names: Vec<_> = picks
                     .iter()
@@ -281,6 +284,9 @@ fn steps(actions: Vec<String>) -> impl Strategy<Value = Vec<Step>> {
                 action,
                 target,
                 depends_on: earlier,
+                approve,
+                // The default is left out.
+                approve_within: within.filter(|secs| approve && *secs != 86_400).map(Secs),
             });
         }
         steps

@@ -417,3 +417,33 @@ async fn a_waiting_run_is_cancelled_and_says_by_whom() {
     let page = follow(&operator, &again).await.expect(200).body;
     assert!(page.contains("flash-bad"), "{page}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_waits_for_approval_is_on_the_dashboard_and_approved_on_its_runs_page() {
+    let test = world().await;
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    let run = {
+        let conn = &mut *test.app.db.connection().unwrap();
+        scene::waiting(conn, now_ms)
+    };
+    let viewer = test.login(Role::Viewer).await;
+    let page = viewer.get("/").await.expect(200).body;
+    assert!(page.contains("waits for you"), "{page}");
+    assert!(page.contains("approve or refuse step tell"), "{page}");
+    let page = viewer.get(&format!("/runs/{run}")).await.expect(200).body;
+    assert!(page.contains("This step waits for approval"), "{page}");
+    assert!(!page.contains("/approve\""), "a viewer has no button");
+    let operator = test.login(Role::Operator).await;
+    let page = operator.get(&format!("/runs/{run}")).await.expect(200).body;
+    let step = {
+        let conn = &mut *test.app.db.connection().unwrap();
+        headroom::models::step_run::StepRun::of_run(conn, run).unwrap()[1].id
+    };
+    let path = format!("/runs/{run}/steps/{step}/approve");
+    assert!(page.contains(&path), "{page}");
+    viewer.post(&path, &[("reason", "")]).await.expect(403);
+    let done = operator.post(&path, &[("reason", "")]).await.expect(303);
+    let page = follow(&operator, &done).await.expect(200).body;
+    assert!(page.contains("The step is approved"), "{page}");
+    assert!(page.contains("approved by operator"), "{page}");
+}

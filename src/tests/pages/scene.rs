@@ -9,7 +9,7 @@ use headroom::models::host_key::{HostKey, NewHostKey};
 use headroom::models::node::Node;
 use headroom::models::run::{NewRun, Run};
 use headroom::models::run_event::RunEvent;
-use headroom::models::step_run::{NewStepRun, StepRun};
+use headroom::models::step_run::{NewStepRun, StepChange, StepRun};
 use headroom::models::task::Task;
 use headroom::models::trigger::Trigger;
 use headroom::models::worker::{NewWorker, Worker};
@@ -268,7 +268,7 @@ pub fn run(
     let trigger = Trigger::by_name(conn, "web-hot").unwrap();
     let open = matches!(
         state,
-        RunState::Queued | RunState::Running | RunState::Stuck
+        RunState::Queued | RunState::Running | RunState::Waiting | RunState::Stuck
     );
     let run = Run::insert(
         conn,
@@ -298,6 +298,20 @@ pub fn run(
     RunEvent::record(conn, run.id, None, at_ms, "claimed by headroom-1:4711").unwrap();
     RunEvent::record(conn, run.id, None, at_ms + 40, "step 1 (restart) started").unwrap();
     run.id
+}
+
+/// A run of the trigger `web-hot` whose second step waits for approval.
+pub fn waiting(conn: &mut headroom::db::Connection, now_ms: i64) -> RunId {
+    let at_ms = now_ms - MINUTE_MS;
+    let steps = [StepState::Succeeded, StepState::Planned];
+    let run = run(conn, at_ms, RunState::Waiting, steps);
+    let step = StepRun::of_run(conn, run).unwrap()[1].id;
+    let asked = StepChange {
+        approval_until_ms: Some(Some(now_ms + 90 * MINUTE_MS)),
+        ..StepChange::default()
+    };
+    assert!(StepRun::change(conn, step, &[StepState::Planned], &asked).unwrap());
+    run
 }
 
 fn step(run_id: RunId, position: i32, state: StepState, at_ms: i64) -> NewStepRun {
@@ -348,5 +362,6 @@ fn step(run_id: RunId, position: i32, state: StepState, at_ms: i64) -> NewStepRu
         error: error.map(str::to_owned),
         started_ms: begun.then_some(at_ms + 40),
         finished_ms: (begun && state != StepState::Started).then_some(at_ms + 5_200),
+        approval_secs: None,
     }
 }

@@ -27,6 +27,10 @@ async fn every_page_is_clean_for_axe_in_light_and_dark_and_works_without_scripti
     std::fs::create_dir_all(&out).unwrap();
     let test = TestApp::start().await;
     scene::play(&test.app).await;
+    let waiting = {
+        let conn = &mut *test.app.db.connection().unwrap();
+        scene::waiting(conn, chrono::Utc::now().timestamp_millis())
+    };
     let user = test.user(Role::Admin);
     let job = json!({
         "base": format!("http://{}", test.address),
@@ -49,6 +53,7 @@ async fn every_page_is_clean_for_axe_in_light_and_dark_and_works_without_scripti
             "runs": "/runs",
             "run-stuck": "/runs/5",
             "run-failed": "/runs/3",
+            "run-waiting": format!("/runs/{waiting}"),
             "actions": "/actions",
             "action": "/actions/tell",
             "profiles": "/profiles",

@@ -107,6 +107,7 @@ pub struct Planned {
     target: StepTarget,
     timeout_secs: i64,
     depends_on: Option<&'static [&'static str]>,
+    approval_secs: Option<i64>,
 }
 
 impl Planned {
@@ -124,6 +125,15 @@ impl Planned {
             target,
             timeout_secs: 60,
             depends_on: None,
+            approval_secs: None,
+        }
+    }
+
+    /// It needs approval within so many seconds.
+    pub fn approved_within(self, secs: i64) -> Self {
+        Self {
+            approval_secs: Some(secs),
+            ..self
         }
     }
 
@@ -259,6 +269,7 @@ impl Lab {
                     action_id: action.id,
                     target: step.target,
                     depends_on: step.depends_on.map(|names| json!(names).to_string()),
+                    approval_secs: step.approval_secs,
                 });
             }
             Step::replace_all(conn, trigger.id, &rows)?;

@@ -1,5 +1,6 @@
 //! The run engine and the action kinds, on real files, scripts, processes and servers.
 
+mod approval;
 mod control;
 pub mod crash;
 mod disk;

@@ -105,6 +105,7 @@ impl Home {
             action_id: self.action,
             target: StepTarget::None,
             depends_on: None,
+            approval_secs: None,
         };
         let conn = &mut *self.db.connection().unwrap();
         Step::replace_all(conn, trigger.id, &[step]).unwrap();

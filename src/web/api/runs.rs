@@ -94,6 +94,12 @@ pub struct Step {
     retry_at: Option<DateTime<Utc>>,
     /// Seconds its effect may take.
     timeout_secs: i64,
+    /// Seconds a person has to approve it; null when it needs no approval.
+    approval_secs: Option<i64>,
+    /// Until when it waits for its approval; null when it does not.
+    waits_until: Option<DateTime<Utc>>,
+    /// Who approved it.
+    approved_by: Option<String>,
     /// What later steps can use.
     outputs: Value,
     /// What came back, per host.
@@ -294,7 +300,7 @@ pub async fn cancel(app: Data<App>, caller: Caller, id: Path<i64>, body: Bytes) 
     Ok(HttpResponse::Accepted().json(Run::from(run)))
 }
 
-/// `POST /runs/{id}/steps/{step}/retry|done|undo`.
+/// `POST /runs/{id}/steps/{step}/retry|done|undo|approve|refuse`.
 ///
 /// # Errors
 /// Run or step do not exist or are in no state for it, no reason is given, or the database fails.
@@ -360,6 +366,8 @@ impl TryFrom<StepRun> for Step {
         Ok(Self {
             attempts: attempts.collect(),
             retry_at: time(row.retry_at_ms),
+            approval_secs: row.approval_secs,
+            waits_until: time(row.waits_until_ms()),
             depends_on: stored_json("a step", &row.depends_on)?,
             outputs: stored_json("a step's outputs", &row.outputs)?,
             report: stored_json("a step's report", &row.report)?,
@@ -373,6 +381,7 @@ impl TryFrom<StepRun> for Step {
             state: row.state,
             attempt: row.attempt,
             timeout_secs: row.timeout_secs,
+            approved_by: row.approved_by,
             error: row.error,
             started: time(row.started_ms),
             finished: time(row.finished_ms),

@@ -173,6 +173,8 @@ fn deciding() -> Vec<Operation> {
             .gives::<runs::Run>(202),
         step(StepVerb::Retry, "/runs/{id}/steps/{step}/retry", "Begins a step anew whose effect failed or did not happen; needs a reason."),
         step(StepVerb::Done, "/runs/{id}/steps/{step}/done", "Takes your word that a step's effect happened; needs a reason."),
+        step(StepVerb::Approve, "/runs/{id}/steps/{step}/approve", "Approves a step that waits for it: it begins."),
+        step(StepVerb::Refuse, "/runs/{id}/steps/{step}/refuse", "Refuses a step that waits for approval: it fails without having begun; needs a reason."),
         step(StepVerb::Undo, "/runs/{id}/steps/{step}/undo", "Takes a step back; needs a reason."),
     ]
 }

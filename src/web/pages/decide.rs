@@ -19,6 +19,8 @@ pub struct Choices {
     pub done: bool,
     /// Take it back.
     pub undo: bool,
+    /// Let it begin, or not: it waits for approval.
+    pub approve: bool,
     /// The run waits for this.
     pub urgent: bool,
     /// Its effect failed, as opposed to not being known.
@@ -31,7 +33,10 @@ impl Choices {
     /// What may be decided about a step of a run; the command asks the same again.
     pub fn of(run: &Run, step: &StepRun, steps: &[StepRun], has_undo: bool) -> Self {
         let waits = matches!(run.state, RunState::Stuck | RunState::Failed);
-        let over = !matches!(run.state, RunState::Queued | RunState::Running);
+        let over = !matches!(
+            run.state,
+            RunState::Queued | RunState::Running | RunState::Waiting
+        );
         let taken_back = steps.iter().any(|other| {
             matches!(
                 other.state,
@@ -47,6 +52,7 @@ impl Choices {
             undo: over
                 && has_undo
                 && (unknown || undo_failed || step.state == StepState::Succeeded),
+            approve: !over && run.cancel_requested_by.is_none() && step.waits_until_ms().is_some(),
             urgent: run.state == RunState::Stuck && done,
             failed: step.state == StepState::Failed,
             undo_failed,
@@ -113,6 +119,24 @@ pub async fn mark_done(visit: Visit, path: Path<(i64, i64)>, form: Form<Because>
 pub async fn undo(visit: Visit, path: Path<(i64, i64)>, form: Form<Because>) -> Answer {
     let said = "The step is being undone.";
     decide(visit, path, form, StepVerb::Undo, said).await
+}
+
+/// `POST /runs/{id}/steps/{step}/approve`.
+///
+/// # Errors
+/// There is no such step, or the database fails.
+pub async fn approve(visit: Visit, path: Path<(i64, i64)>, form: Form<Because>) -> Answer {
+    let said = "The step is approved; the run goes on with it.";
+    decide(visit, path, form, StepVerb::Approve, said).await
+}
+
+/// `POST /runs/{id}/steps/{step}/refuse`.
+///
+/// # Errors
+/// There is no such step, or the database fails.
+pub async fn refuse(visit: Visit, path: Path<(i64, i64)>, form: Form<Because>) -> Answer {
+    let said = "The step is refused; the run does what it does after a failure.";
+    decide(visit, path, form, StepVerb::Refuse, said).await
 }
 
 async fn decide(

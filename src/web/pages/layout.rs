@@ -129,7 +129,7 @@ impl Layout {
     pub fn calls(&self, nav: &Nav) -> usize {
         match nav {
             Nav::Dashboard => self.now.wrong.len(),
-            Nav::Runs => self.now.stuck,
+            Nav::Runs => self.now.stuck + self.now.waiting,
             Nav::Instances => self.now.findings,
             _ => 0,
         }

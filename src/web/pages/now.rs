@@ -157,6 +157,8 @@ pub struct Now {
     pub queued: usize,
     /// Runs under way.
     pub running: usize,
+    /// Runs that wait for a person's approval.
+    pub waiting: usize,
     /// Runs that wait for a person.
     pub stuck: usize,
     /// Where EC2 and the nodes disagree.
@@ -192,6 +194,7 @@ impl Now {
             breaching: standings.iter().filter(breaching).count(),
             queued: gathered.runs_in(RunState::Queued),
             running: gathered.runs_in(RunState::Running),
+            waiting: gathered.runs_in(RunState::Waiting),
             stuck: gathered.runs_in(RunState::Stuck),
             findings: gathered.findings.len(),
             holds: gathered.inventory.holds.len(),

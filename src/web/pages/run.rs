@@ -31,6 +31,8 @@ struct StepLine {
     took: String,
     attempt: i32,
     tried: Vec<(Tried, String)>,
+    approval: String,
+    until: Option<Moment>,
     again: Option<Moment>,
     timeout: String,
     waits: String,
@@ -118,7 +120,7 @@ pub async fn show(visit: Visit, id: Path<i64>) -> Answer {
         finished: run.finished_ms.map(|at_ms| visit.moment(at_ms)),
         open: matches!(
             run.state,
-            RunState::Queued | RunState::Running | RunState::Stuck
+            RunState::Queued | RunState::Running | RunState::Waiting | RunState::Stuck
         ),
         decision,
         run,
@@ -161,7 +163,15 @@ fn step_line(
     let undo = actions::undo(&step.kind);
     StepLine {
         on: on(step.target, step.target_name.as_deref()),
-        badge: step.state.into(),
+        badge: if choices.approve {
+            Status::Pending.says("waits for approval")
+        } else {
+            step.state.into()
+        },
+        approval: approval(&step),
+        until: step
+            .waits_until_ms()
+            .map(|at_ms| Moment::new(at_ms, now_ms)),
         waits: waits(&step, names),
         summary: actions::summary(&step.kind, &step.settings),
         entries: Report::parse(&step.report)
@@ -185,6 +195,15 @@ fn step_line(
         again: step.retry_at_ms.map(|at_ms| Moment::new(at_ms, now_ms)),
         undo,
         took,
+    }
+}
+
+/// Who must approve the step, or did.
+fn approval(step: &StepRun) -> String {
+    match (&step.approved_by, step.approval_secs) {
+        (Some(by), _) => format!("approved by {by}"),
+        (None, Some(secs)) => format!("needs approval within {}", duration(secs)),
+        (None, None) => String::new(),
     }
 }
 

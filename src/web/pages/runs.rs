@@ -79,9 +79,13 @@ struct Tab {
     calls: bool,
 }
 
-const TABS: [Tab; 6] = [
+const TABS: [Tab; 7] = [
     tab("", "All", &[]),
     tab("open", "Open", &[RunState::Queued, RunState::Running]),
+    Tab {
+        calls: true,
+        ..tab("waiting", "Waiting", &[RunState::Waiting])
+    },
     Tab {
         calls: true,
         ..tab("stuck", "Stuck", &[RunState::Stuck])

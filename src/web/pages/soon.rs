@@ -34,7 +34,16 @@ fn runs(gathered: &Gathered) -> Vec<Item> {
         let now = steps
             .iter()
             .find(|step| matches!(step.state, StepState::Started | StepState::Undoing));
-        let text = match now {
+        let awaited = steps.iter().find(|step| step.waits_until_ms().is_some());
+        let text = match now.or(awaited) {
+            Some(step) if step.state == StepState::Planned => {
+                format!(
+                    "step {} of {} waits for approval: {}",
+                    step.position,
+                    steps.len(),
+                    step.name
+                )
+            }
             Some(step) => format!("step {} of {}: {}", step.position, steps.len(), step.name),
             None => "waits for a worker".to_owned(),
         };

@@ -305,7 +305,7 @@ fn step_lines(steps: &[Step], known: &[Action]) -> Vec<StepLine> {
             kind: action.kind.clone(),
             on: on(step.target, None),
             summary: actions::summary(&action.kind, &action.settings),
-            waits: waits(step),
+            waits: waits(step) + &approval(step),
             undo: actions::undo(&action.kind).unwrap_or("cannot be undone"),
         })
     };
@@ -324,6 +324,13 @@ pub fn on(target: StepTarget, name: Option<&str>) -> String {
         Some(name) => format!("{what} {name}"),
         None => what.to_owned(),
     }
+}
+
+/// Whom a step waits for, in words that follow what it waits for.
+fn approval(step: &Step) -> String {
+    step.approval_secs.map_or_else(String::new, |secs| {
+        format!(" · needs approval within {}", duration(secs))
+    })
 }
 
 /// What a step waits for, in words.

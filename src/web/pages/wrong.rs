@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::actions;
 use crate::jobs::schedule::{self, Role, WORKER_DEAD_AFTER_MS};
 use crate::models::decision::Decision;
+use crate::models::step_run::StepRun;
 use crate::models::trigger::Trigger;
 use crate::models::{NodeId, NodeState, RunState};
 use crate::triggers::outage;
 use crate::web::pages::lines;
 use crate::web::pages::now::{Gathered, Item};
 use crate::web::pages::standing::{self, STALE_PERIODS, Standing};
-use crate::web::view::{Badge, Status, duration, plural};
+use crate::web::view::{Badge, Status, duration, plural, relative};
 
 /// More silent nodes of a cluster than this become one line.
 const SILENT_SHOWN: usize = 5;
@@ -26,6 +28,7 @@ pub fn items(
     found.extend(workers(gathered));
     found.extend(tasks(gathered));
     found.extend(stuck(gathered));
+    found.extend(approvals(gathered));
     found.extend(triggers(gathered));
     found.extend(short(gathered));
     found.extend(mass_loss(gathered, badges));
@@ -171,6 +174,29 @@ fn stuck(gathered: &Gathered) -> Vec<Item> {
             }
         })
         .collect()
+}
+
+/// Steps that a person must approve before they begin.
+fn approvals(gathered: &Gathered) -> Vec<Item> {
+    let waits = |step: &StepRun| {
+        let run = gathered.open.iter().find(|run| run.id == step.run_id)?;
+        let until_ms = step.waits_until_ms()?;
+        let about = run.trigger_name.as_ref().or(run.cluster_name.as_ref());
+        let about = about.map_or_else(String::new, |name| format!(" of {name}"));
+        let text = format!(
+            "approve or refuse step {}: {}; it fails if nobody does {}",
+            step.name,
+            actions::summary(&step.kind, &step.settings),
+            relative(until_ms, gathered.now_ms)
+        );
+        Some(item(
+            Status::Pending.says("waits for you"),
+            format!("Run {}{about}", run.id),
+            format!("/runs/{}#step-{}", run.id, step.id),
+            text,
+        ))
+    };
+    gathered.steps.iter().filter_map(waits).collect()
 }
 
 fn triggers(gathered: &Gathered) -> Vec<Item> {

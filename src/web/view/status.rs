@@ -127,7 +127,7 @@ impl fmt::Display for Badge {
 impl From<RunState> for Badge {
     fn from(state: RunState) -> Self {
         let status = match state {
-            RunState::Queued | RunState::Running => Status::Pending,
+            RunState::Queued | RunState::Running | RunState::Waiting => Status::Pending,
             RunState::Succeeded => Status::Ok,
             RunState::Failed | RunState::Stuck => Status::Firing,
             RunState::Undone => Status::Cooldown,
