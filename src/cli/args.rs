@@ -46,6 +46,8 @@ pub(super) enum Command {
     /// Stop triggers or nodes for a time
     #[command(subcommand)]
     Hold(Hold),
+    /// Stop all acting, or let it go on: no run begins or goes on to its next step meanwhile
+    Stop(Stop),
     /// People who log in
     #[command(subcommand)]
     User(User),
@@ -249,6 +251,22 @@ pub(super) enum Hold {
         /// The hold's id
         id: i64,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Stop {
+    /// Stop; why
+    #[arg(long, conflicts_with = "lift")]
+    pub reason: Option<String>,
+    /// How long, such as 2h [default: until it is lifted]
+    #[arg(long = "for", requires = "reason")]
+    pub duration: Option<String>,
+    /// Let it go on
+    #[arg(long)]
+    pub lift: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What is done to a service.

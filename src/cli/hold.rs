@@ -4,14 +4,16 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 
-use super::args::Hold;
+use super::args::{Hold, Stop};
 use super::output;
 use super::people::actor;
 use crate::app::App;
 use crate::config::parse_duration;
 use crate::error::Error;
-use crate::models::hold::{self, Hold as Row};
-use crate::models::{HoldId, Via, to_ms};
+use crate::models::hold::{self, Hold as Row, NEVER_MS};
+use crate::models::{HoldId, HoldScope, Role, Via, to_ms};
+use crate::web::auth::Caller;
+use crate::web::commands;
 
 pub(super) async fn hold(app: &App, what: Hold) -> anyhow::Result<ExitCode> {
     let now_ms = to_ms(Utc::now());
@@ -22,16 +24,7 @@ pub(super) async fn hold(app: &App, what: Hold) -> anyhow::Result<ExitCode> {
             duration,
             reason,
         } => {
-            let for_ms = parse_duration(&duration)
-                .ok()
-                .and_then(|length| i64::try_from(length.as_millis()).ok())
-                .filter(|length| *length > 0)
-                .ok_or_else(|| {
-                    Error::invalid(
-                        "--for",
-                        format!("\"{duration}\" is not a duration such as 30m or 2h"),
-                    )
-                })?;
+            let for_ms = length_ms(&duration)?;
             let request = hold::Request {
                 scope,
                 scope_name: name,
@@ -39,10 +32,7 @@ pub(super) async fn hold(app: &App, what: Hold) -> anyhow::Result<ExitCode> {
                 author: actor(),
                 expires_ms: now_ms + for_ms,
             };
-            let row = app
-                .db
-                .write(move |conn| hold::begin(conn, &request, Via::Cli, now_ms))
-                .await?;
+            let row = commands::begin_hold(app, &caller(), request).await?;
             println!(
                 "hold {} on {} until {}",
                 row.id,
@@ -64,14 +54,72 @@ pub(super) async fn hold(app: &App, what: Hold) -> anyhow::Result<ExitCode> {
             }
         }
         Hold::Lift { id } => {
-            let by = actor();
-            app.db
-                .write(move |conn| hold::lift(conn, HoldId(id), &by, Via::Cli, now_ms))
-                .await?;
+            commands::lift_hold(app, &caller(), HoldId(id)).await?;
             println!("hold {id} lifted");
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `headroom stop`: stops all acting, lifts that, or tells whether it is so.
+pub(super) async fn stop(app: &App, what: Stop) -> anyhow::Result<ExitCode> {
+    let now_ms = to_ms(Utc::now());
+    if let Some(reason) = what.reason {
+        let expires_ms = match &what.duration {
+            Some(duration) => now_ms + length_ms(duration)?,
+            None => NEVER_MS,
+        };
+        let request = hold::Request {
+            scope: HoldScope::Stop,
+            scope_name: None,
+            reason,
+            author: actor(),
+            expires_ms,
+        };
+        commands::begin_hold(app, &caller(), request).await?;
+    }
+    let found = app.db.read(move |conn| Row::stop(conn, now_ms)).await?;
+    let found = match found {
+        Some(row) if what.lift => {
+            commands::lift_hold(app, &caller(), row.id).await?;
+            None
+        }
+        None if what.lift => {
+            return Err(
+                Error::Conflict("nothing is stopped, so there is nothing to lift".into()).into(),
+            );
+        }
+        found => found,
+    };
+    if what.json {
+        output::json(&serde_json::json!({ "stopped": found.as_ref().map(as_json) }))?;
+    } else {
+        match found {
+            Some(row) => println!("all acting is {}", row.stopped()),
+            None => println!("nothing is stopped"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who may read the database and the master key may do everything.
+fn caller() -> Caller {
+    Caller {
+        name: actor(),
+        role: Role::Admin,
+        via: Via::Cli,
+    }
+}
+
+fn length_ms(duration: &str) -> Result<i64, Error> {
+    parse_duration(duration)
+        .ok()
+        .and_then(|length| i64::try_from(length.as_millis()).ok())
+        .filter(|length| *length > 0)
+        .ok_or_else(|| {
+            let why = format!("\"{duration}\" is not a duration such as 30m or 2h");
+            Error::invalid("--for", why)
+        })
 }
 
 fn as_cells(row: &Row) -> Vec<String> {

@@ -11,6 +11,9 @@ use crate::models::trigger::Trigger;
 use crate::models::{HoldId, HoldScope, Via};
 use crate::schema::holds;
 
+/// The end of a hold that only a person ends: the last second that every calendar can write.
+pub const NEVER_MS: i64 = 253_402_300_799_000;
+
 /// A time-boxed stop.
 #[derive(Debug, Clone, PartialEq, Queryable, Identifiable)]
 #[diesel(table_name = holds)]
@@ -66,6 +69,25 @@ impl Hold {
     /// What it stops, in words: `everything`, `cluster web`.
     pub fn subject(&self) -> String {
         subject(self.scope, self.scope_name.as_deref())
+    }
+
+    /// The hold that stops all acting, if one is active.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn stop(conn: &mut Connection, now_ms: i64) -> Result<Option<Self>> {
+        Ok(holds::table
+            .filter(holds::scope.eq(HoldScope::Stop))
+            .filter(holds::lifted_ms.is_null())
+            .filter(holds::expires_ms.gt(now_ms))
+            .order(holds::expires_ms.desc())
+            .first(conn)
+            .optional()?)
+    }
+
+    /// Who stopped all acting and why, as the end of a sentence: `stopped by ann: wrong machines are going`.
+    pub fn stopped(&self) -> String {
+        format!("stopped by {}: {}", self.author, self.reason)
     }
 
     /// The row of an id.
@@ -174,8 +196,8 @@ fn check(conn: &mut Connection, request: &Request, now_ms: i64) -> Result<()> {
         faults.push(Fault::new("expires", "must lie ahead"));
     }
     let found = match (request.scope, request.scope_name.as_deref()) {
-        (HoldScope::Everything, None) => Ok(()),
-        (HoldScope::Everything, Some(_)) => {
+        (HoldScope::Everything | HoldScope::Stop, None) => Ok(()),
+        (HoldScope::Everything | HoldScope::Stop, Some(_)) => {
             faults.push(Fault::new(
                 "name",
                 "must be left out: the hold is on everything",
@@ -235,6 +257,7 @@ fn audit(
 fn subject(scope: HoldScope, name: Option<&str>) -> String {
     match name {
         Some(name) => format!("{scope} {name}"),
+        None if scope == HoldScope::Stop => "all acting".into(),
         None => scope.to_string(),
     }
 }

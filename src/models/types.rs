@@ -309,6 +309,8 @@ words! {
         Trigger = "trigger",
         /// One node: it is neither removed nor counted for a trigger.
         Node = "node",
+        /// All acting: no trigger fires, no run begins, and none goes on to its next step. For admins.
+        Stop = "stop",
     }
 
     /// What a user or a token may do; each role includes the ones before it.

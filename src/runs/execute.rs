@@ -99,15 +99,15 @@ impl Drive {
 
     /// Does what comes next, as far as nothing is to be waited for.
     async fn advance(&mut self) -> Result<Flow> {
-        let stopping = *self.claim.ctx.stop.borrow();
-        match self.next()? {
-            Next::Start(_) | Next::TryAgain(_) | Next::Wait
-                if stopping && self.effects.is_empty() =>
-            {
-                self.claim.release().await?;
-                Ok(Flow::Over)
+        let next = self.next()?;
+        if let Some(why) = self.rests(&next) {
+            if !self.effects.is_empty() {
+                return Ok(Flow::Wait);
             }
-            Next::Start(_) | Next::TryAgain(_) if stopping => Ok(Flow::Wait),
+            self.claim.release(&why).await?;
+            return Ok(Flow::Over);
+        }
+        match next {
             Next::Start(positions) => {
                 for position in positions {
                     self.start(position).await?;
@@ -205,7 +205,7 @@ impl Drive {
     async fn start(&mut self, position: i32) -> Result<()> {
         let step = self.step(|step| step.position == position)?;
         let ctx = self.claim.ctx.clone();
-        let Journal { run, steps } = &self.journal;
+        let Journal { run, steps, .. } = &self.journal;
         let prepared = match effects::prepare(&ctx, run, steps, &step).await {
             Ok(prepared) => prepared,
             Err(cause) => {
@@ -226,7 +226,9 @@ impl Drive {
             Some(target) => format!("{}: started on {target}", step.name),
             None => format!("{}: started", step.name),
         };
-        self.change(&step, announced, line).await?;
+        if !self.begin(&step, announced, line).await? {
+            return Ok(());
+        }
         ctx.witness.at(Boundary::Started(step.id));
         let attempt = effects::attempt(&ctx, &step, &prepared, &token, &self.cancelled());
         let effect = effects::perform(ctx, step.clone(), prepared, attempt);

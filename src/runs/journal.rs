@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::actions::Outcome;
 use crate::db::Connection;
 use crate::error::{Error, Result};
+use crate::models::hold::Hold;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::{StepChange, StepRun};
@@ -31,6 +32,8 @@ pub(super) struct Claim {
 pub(super) struct Journal {
     pub run: Run,
     pub steps: Vec<StepRun>,
+    /// The hold that stops all acting, if there is one.
+    pub stop: Option<Hold>,
 }
 
 impl Journal {
@@ -54,6 +57,9 @@ impl Claim {
         let name = claim.name.clone();
         let line = format!("taken up by {}", ctx.worker);
         let take = move |conn: &mut Connection| {
+            if is_stopped(conn, run, now_ms)? {
+                return Ok(false);
+            }
             let taken = Run::claim(conn, run, &name, now_ms, until_ms)?;
             if taken {
                 RunEvent::record(conn, run, None, now_ms, &line)?;
@@ -71,11 +77,12 @@ impl Claim {
 
     /// Reads the run and its steps.
     pub async fn load(&self) -> Result<Journal> {
-        let id = self.run;
+        let (id, now_ms) = (self.run, self.ctx.now_ms());
         let read = move |conn: &mut Connection| {
             let run = Run::find(conn, id)?;
             let steps = StepRun::of_run(conn, id)?;
-            Ok(Journal { run, steps })
+            let stop = Hold::stop(conn, now_ms)?;
+            Ok(Journal { run, steps, stop })
         };
         self.ctx.tools.db.read(read).await
     }
@@ -117,6 +124,36 @@ impl Claim {
             transition(conn, run, step, from, &change, now_ms, &line)
         };
         self.write(work).await
+    }
+
+    /// The hold that stops all acting now, if there is one.
+    pub async fn stop(&self) -> Result<Option<Hold>> {
+        let now_ms = self.ctx.now_ms();
+        let read = move |conn: &mut Connection| Hold::stop(conn, now_ms);
+        self.ctx.tools.db.read(read).await
+    }
+
+    /// As [`Claim::change`] for what comes right before an effect: not while all acting is stopped; the hold that stops it then.
+    pub async fn begin(
+        &self,
+        step: StepRunId,
+        from: StepState,
+        change: StepChange,
+        line: String,
+    ) -> Result<Option<Hold>> {
+        let (run, name) = (self.run, self.name.clone());
+        let (now_ms, until_ms) = (self.ctx.now_ms(), self.until_ms());
+        let begin = move |conn: &mut Connection| {
+            if !Run::renew(conn, run, &name, until_ms)? {
+                return Err(lost(run));
+            }
+            let stop = Hold::stop(conn, now_ms)?;
+            if stop.is_none() {
+                transition(conn, run, step, from, &change, now_ms, &line)?;
+            }
+            Ok(stop)
+        };
+        self.ctx.tools.db.write(begin).await
     }
 
     /// As [`Claim::change`] for an outcome, which must not be lost: a database that is busy, full or away is asked again for a while.
@@ -179,12 +216,9 @@ impl Claim {
     }
 
     /// Gives the run back, not finished.
-    pub async fn release(&self) -> Result<()> {
+    pub async fn release(&self, why: &str) -> Result<()> {
         let (run, name, now_ms) = (self.run, self.name.clone(), self.ctx.now_ms());
-        let line = format!(
-            "{} is shutting down and gives the run back",
-            self.ctx.worker
-        );
+        let line = format!("{why}: {} gives the run back", self.ctx.worker);
         let write = move |conn: &mut Connection| {
             if Run::release(conn, run, &name)? {
                 RunEvent::record(conn, run, None, now_ms, &line)?;
@@ -215,6 +249,17 @@ impl Claim {
         };
         self.ctx.tools.db.write(write).await
     }
+}
+
+/// Whether nobody may take the run up now: all acting is stopped. One that is cancelled may be ended, where that has no effect.
+fn is_stopped(conn: &mut Connection, run: RunId, now_ms: i64) -> Result<bool> {
+    if Hold::stop(conn, now_ms)?.is_none() {
+        return Ok(false);
+    }
+    let cancelled = Run::find(conn, run)?.cancel_requested_by.is_some();
+    let steps = StepRun::of_run(conn, run)?;
+    let acts = |step: &StepRun| matches!(step.state, StepState::Started | StepState::Undoing);
+    Ok(!cancelled || steps.iter().any(acts))
 }
 
 /// A step's transition and its line in the log.

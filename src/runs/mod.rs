@@ -18,6 +18,7 @@ mod journal;
 pub mod recover;
 mod retry;
 mod scope;
+mod stop;
 mod undo;
 
 pub use retry::Pauses;

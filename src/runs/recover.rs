@@ -3,6 +3,7 @@
 use crate::actions::{self, Recovery};
 use crate::db::Db;
 use crate::error::Result;
+use crate::models::hold::Hold;
 use crate::models::run::Run;
 use crate::models::step_run::{StepChange, StepRun};
 use crate::models::{RunId, StepState};
@@ -18,7 +19,20 @@ const MAX_LOST: i32 = 5;
 /// # Errors
 /// The database fails.
 pub async fn open_runs(db: &Db, now_ms: i64) -> Result<Vec<RunId>> {
-    db.read(move |conn| Run::unclaimed(conn, now_ms)).await
+    db.read(move |conn| {
+        let open = Run::unclaimed(conn, now_ms)?;
+        if open.is_empty() || Hold::stop(conn, now_ms)?.is_none() {
+            return Ok(open);
+        }
+        // While all acting is stopped, only what is to be cancelled can be gone on with.
+        let cancelled = Run::open(conn)?.into_iter();
+        let cancelled = cancelled.filter(|run| run.cancel_requested_by.is_some());
+        Ok(cancelled
+            .map(|run| run.id)
+            .filter(|run| open.contains(run))
+            .collect())
+    })
+    .await
 }
 
 /// Goes on with the steps that an earlier driver had under way. An undo needs nothing here: it is safe to repeat, and the order of things
@@ -52,7 +66,7 @@ async fn take_up_step(drive: &mut Drive, step: &StepRun) -> Result<()> {
     if asks {
         return drive.finish(unclear(effects::why_ask(step))).await;
     }
-    let Journal { run, steps } = &drive.journal;
+    let Journal { run, steps, .. } = &drive.journal;
     let begin = run.cancel_requested_by.is_none() && !steps.iter().any(halts);
     let prepared = match effects::prepare(&ctx, run, steps, step).await {
         Ok(prepared) => prepared,

@@ -149,7 +149,7 @@ impl Drive {
     pub(super) async fn try_again(&mut self, position: i32) -> Result<()> {
         let step = self.step(|step| step.position == position)?;
         let ctx = self.claim.ctx.clone();
-        let Journal { run, steps } = &self.journal;
+        let Journal { run, steps, .. } = &self.journal;
         let prepared = match effects::prepare(&ctx, run, steps, &step).await {
             Ok(prepared) => prepared,
             Err(cause) => return self.refuse(&step, StepState::Failed, &cause).await,
@@ -164,7 +164,9 @@ impl Drive {
             ..StepChange::default()
         };
         let line = format!("{}: attempt {} begins", step.name, step.attempt + 1);
-        self.change(&step, announced, line).await?;
+        if !self.begin(&step, announced, line).await? {
+            return Ok(());
+        }
         ctx.witness.at(Boundary::Started(step.id));
         let attempt = Attempt {
             deadline: Instant::now() + left(&step, ctx.now_ms()),

@@ -30,9 +30,13 @@ impl Drive {
     /// Begins the undo of a step that was announced.
     pub(super) async fn undo(&mut self, position: i32) -> Result<()> {
         let step = self.step(|step| step.position == position)?;
+        self.journal.stop = self.claim.stop().await?;
+        if self.journal.stop.is_some() {
+            return Ok(());
+        }
         let ctx = self.claim.ctx.clone();
         ctx.witness.at(Boundary::Undoing(step.id));
-        let Journal { run, steps } = &self.journal;
+        let Journal { run, steps, .. } = &self.journal;
         let prepared = match effects::prepare(&ctx, run, steps, &step).await {
             Ok(prepared) => prepared,
             Err(cause) => {

@@ -162,6 +162,8 @@ pub struct HoldFacts<'a> {
     pub author: &'a str,
     /// Ends by itself at.
     pub expires_ms: i64,
+    /// Whether it stops runs too, until somebody lifts it.
+    pub stops_all: bool,
 }
 
 /// A run that is not over.

@@ -150,8 +150,13 @@ pub fn outage(facts: &Facts<'_>, survey: &Survey) -> Option<String> {
 
 fn hold(facts: &Facts<'_>) -> Said {
     // The hold that lasts longest is the one to wait for.
-    match facts.holds.iter().max_by_key(|hold| hold.expires_ms) {
+    let lasting = facts.holds.iter();
+    match lasting.max_by_key(|hold| (hold.stops_all, hold.expires_ms)) {
         None => Ok("no hold is active".into()),
+        Some(hold) if hold.stops_all => Err(format!(
+            "all acting is stopped by {}: {}",
+            hold.author, hold.reason
+        )),
         Some(hold) => Err(format!(
             "{} is held until {} by {}: {}",
             hold.what,

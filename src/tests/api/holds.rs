@@ -66,3 +66,40 @@ async fn a_hold_without_an_end_or_a_reason_or_a_thing_is_refused_with_every_faul
     let refused = operator.post("/api/v1/holds", &unknown).await.expect(400);
     assert!(refused.detail().contains("unknown field `four`"));
 }
+
+#[tokio::test]
+async fn an_admin_stops_all_acting_until_it_is_lifted_and_nothing_is_started_meanwhile() {
+    let (test, admin) = super::world::start().await;
+    let operator = test.bearer(Role::Operator);
+    let body = json!({"scope": "stop", "reason": "wrong machines are going"});
+    let refused = operator.post("/api/v1/holds", &body).await.expect(403);
+    assert!(
+        refused.detail().contains("needs the role admin"),
+        "{}",
+        refused.body
+    );
+    let stop = admin.post("/api/v1/holds", &body).await.expect(201).json();
+    assert_eq!(stop["expires"], "9999-12-31T23:59:59Z");
+    let twice = admin
+        .post("/api/v1/holds", &body)
+        .await
+        .expect(409)
+        .detail();
+    assert!(twice.contains("is stopped by admin-program"), "{twice}");
+    let run = "/api/v1/triggers/web-hot/runs";
+    let refused = operator.post(run, &json!({})).await.expect(409).detail();
+    assert_eq!(
+        refused,
+        "All acting is stopped by admin-program: wrong machines are going. Nothing was started."
+    );
+    let person = test.login(Role::Viewer).await;
+    for page in ["/", "/clusters/web", "/runs", "/holds", "/audit"] {
+        let body = person.get(page).await.expect(200).body;
+        let banner = "stopped by admin-program: wrong machines are going</a>";
+        assert!(body.contains(banner), "{page}: {body}");
+    }
+    let path = format!("/api/v1/holds/{}", stop["id"]);
+    operator.delete(&path).await.expect(403);
+    admin.delete(&path).await.expect(200);
+    operator.post(run, &json!({})).await.expect(202);
+}

@@ -36,7 +36,7 @@ fn run_in(headroom: &Headroom, id: &str, state: &str) -> Value {
 #[test]
 fn a_run_waits_for_its_approval_over_a_kill_and_a_restart() {
     let mut headroom = Headroom::new(&[]);
-    let log = headroom.file("log");
+    let log = headroom.file("acts");
     headroom.apply(&fleet(&log.display().to_string()));
     headroom.serve();
     let id = headroom
@@ -87,5 +87,42 @@ fn a_run_waits_for_its_approval_over_a_kill_and_a_restart() {
         error.starts_with("refused by ") && error.ends_with(": not today"),
         "{error}"
     );
+    headroom.stop();
+}
+
+#[test]
+fn a_stop_outlives_a_kill_keeps_runs_from_going_on_and_is_lifted() {
+    let mut headroom = Headroom::new(&[]);
+    let log = headroom.file("acts");
+    headroom.apply(&fleet(&log.display().to_string()));
+    headroom.serve();
+    let id = headroom
+        .say(&["run", "trigger", "careful"])
+        .trim()
+        .to_owned();
+    run_in(&headroom, &id, "waiting");
+    let told = headroom.say(&["stop", "--reason", "wrong machines"]);
+    assert!(told.starts_with("all acting is stopped by "), "{told}");
+    headroom.say(&["run", "approve", &id]);
+    headroom.kill();
+    headroom.serve();
+    let told = headroom.say(&["stop", "--json"]);
+    assert!(told.contains("wrong machines"), "{told}");
+    let refused = headroom.call(&["run", "action", "act", "--target", "node:web01"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        shown(&refused).contains("Nothing was started"),
+        "{}",
+        shown(&refused)
+    );
+    assert_eq!(
+        std::fs::read_to_string(&log).unwrap(),
+        "look\n",
+        "approved, and not begun"
+    );
+    headroom.say(&["stop", "--lift"]);
+    run_in(&headroom, &id, "succeeded");
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "look\nact\n");
+    assert_eq!(headroom.say(&["stop"]).trim(), "nothing is stopped");
     headroom.stop();
 }

@@ -14,4 +14,5 @@ mod puppet;
 mod retry;
 mod scripts;
 mod ssh;
+mod stop;
 mod zabbix;

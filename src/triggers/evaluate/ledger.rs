@@ -149,11 +149,15 @@ fn late_refusal(
     }
     let holds = Hold::active(conn, tick.at_ms)?;
     let hold = holds.iter().find(|hold| match hold.scope {
-        HoldScope::Everything => true,
+        HoldScope::Everything | HoldScope::Stop => true,
         HoldScope::Cluster => hold.scope_name.as_ref() == Some(&verdict.cluster_name),
         HoldScope::Trigger => hold.scope_name.as_ref() == Some(&trigger.name),
         HoldScope::Node => false,
     });
+    if let Some(stop) = holds.iter().find(|hold| hold.scope == HoldScope::Stop) {
+        let reason = format!("all acting has just been {}", stop.stopped());
+        return Ok(Some((GateName::Hold, reason)));
+    }
     if let Some(hold) = hold {
         let reason = format!(
             "{} has just been held by {}: {}",
@@ -408,6 +412,19 @@ mod tests {
         };
         let reason = "cluster web has just been held by alice: release";
         refused(hold, GateName::Hold, reason);
+
+        let stop = |conn: &mut Connection, _: &Home| {
+            let request = Request {
+                scope: HoldScope::Stop,
+                scope_name: None,
+                reason: "wrong machines are going".into(),
+                author: "alice".into(),
+                expires_ms: 999_999,
+            };
+            hold::begin(conn, &request, Via::Page, 0).unwrap();
+        };
+        let reason = "all acting has just been stopped by alice: wrong machines are going";
+        refused(stop, GateName::Hold, reason);
 
         let by_hand = |conn: &mut Connection, home: &Home| {
             Run::insert(conn, &open_run(home, Some(home.trigger.id), 0)).unwrap();

@@ -251,7 +251,7 @@ impl Rows {
             .filter(|hold| {
                 let name = hold.scope_name.as_deref();
                 match hold.scope {
-                    HoldScope::Everything => true,
+                    HoldScope::Everything | HoldScope::Stop => true,
                     HoldScope::Cluster => name == Some(&cluster.row.name),
                     HoldScope::Trigger => name == Some(&trigger.name),
                     HoldScope::Node => false,

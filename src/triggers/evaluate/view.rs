@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::rules;
 use super::scene::Scene;
 use super::snapshot::{CounterView, Entry, Watched};
-use crate::models::Mode;
+use crate::models::{HoldScope, Mode};
 use crate::models::run::Run;
 use crate::triggers::breach;
 use crate::triggers::facts::{
@@ -45,6 +45,7 @@ impl Scene {
                 reason: &hold.reason,
                 author: &hold.author,
                 expires_ms: hold.expires_ms,
+                stops_all: hold.scope == HoldScope::Stop,
             })
             .collect();
         question(&Facts {

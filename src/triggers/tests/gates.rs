@@ -116,11 +116,21 @@ fn a_hold_refuses_with_its_author_reason_and_end() {
         reason: "release 1.2",
         author: "alice",
         expires_ms,
+        stops_all: false,
     };
     refuses(
         &hot().with(|w| w.holds = vec![hold("trigger web-hot", at(9)), hold("everything", at(30))]),
         GateName::Hold,
         "everything is held until 10:30 UTC by alice: release 1.2",
+    );
+    let stop = HoldFacts {
+        stops_all: true,
+        ..hold("all acting", at(5))
+    };
+    refuses(
+        &hot().with(|w| w.holds = vec![hold("everything", at(30)), stop]),
+        GateName::Hold,
+        "all acting is stopped by alice: release 1.2",
     );
 }
 

@@ -99,6 +99,7 @@ fn build((trigger, cluster, circumstances): (Trigger, Cluster, Circumstances)) -
             reason: "release",
             author: "alice",
             expires_ms: world.now_ms + MINUTE,
+            stops_all: false,
         });
     }
     world.now_ms += shift * MINUTE;

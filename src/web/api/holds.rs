@@ -10,9 +10,10 @@ use super::{ok, time};
 use crate::app::App;
 use crate::config::parse_duration;
 use crate::error::{Error, Result};
-use crate::models::hold::{self, Hold as Row};
+use crate::models::hold::{self, Hold as Row, NEVER_MS};
 use crate::models::{HoldId, HoldScope, from_ms, to_ms};
 use crate::web::auth::Caller;
+use crate::web::commands;
 use crate::web::error::Answer;
 
 /// A time-boxed stop.
@@ -41,7 +42,7 @@ pub struct Hold {
     pub lifted_by: Option<String>,
 }
 
-/// A hold to begin. Its end is either `expires` or `for`.
+/// A hold to begin. Its end is either `expires` or `for`; a `stop` (for admins) may leave both out, and lasts until it is lifted.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewHold {
@@ -109,12 +110,9 @@ pub async fn begin(app: Data<App>, caller: Caller, body: Json<NewHold>) -> Answe
         scope: body.scope,
         scope_name: body.name,
         reason: body.reason,
-        author: caller.name,
+        author: caller.name.clone(),
     };
-    let row = app
-        .db
-        .write(move |conn| hold::begin(conn, &request, caller.via, now_ms))
-        .await?;
+    let row = commands::begin_hold(&app, &caller, request).await?;
     Ok(HttpResponse::Created().json(hold(row, now_ms)))
 }
 
@@ -124,11 +122,7 @@ pub async fn begin(app: Data<App>, caller: Caller, body: Json<NewHold>) -> Answe
 /// It does not exist or is over, or the database fails.
 pub async fn lift(app: Data<App>, caller: Caller, id: Path<i64>) -> Answer {
     let now_ms = to_ms(Utc::now());
-    let id = HoldId(id.into_inner());
-    let row = app
-        .db
-        .write(move |conn| hold::lift(conn, id, &caller.name, caller.via, now_ms))
-        .await?;
+    let row = commands::lift_hold(&app, &caller, HoldId(id.into_inner())).await?;
     Ok(ok(&hold(row, now_ms)))
 }
 
@@ -140,6 +134,7 @@ fn end_ms(body: &NewHold, now_ms: i64) -> Result<i64> {
             let lasts_ms = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
             Ok(now_ms.saturating_add(lasts_ms))
         }
+        (None, None) if body.scope == HoldScope::Stop => Ok(NEVER_MS),
         _ => Err(Error::invalid(
             "expires",
             "give either expires (a time) or for (such as 8h), so that the hold ends by itself",

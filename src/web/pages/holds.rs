@@ -7,10 +7,11 @@ use serde::Deserialize;
 use crate::config::parse_duration;
 use crate::error::{Error, Fault};
 use crate::models::cluster::Cluster;
-use crate::models::hold::{self, Hold};
+use crate::models::hold::{self, Hold, NEVER_MS};
 use crate::models::node::Node;
 use crate::models::trigger::Trigger;
 use crate::models::{HoldId, HoldScope};
+use crate::web::commands;
 use crate::web::error::Answer;
 use crate::web::pages::{Layout, Nav, Visit};
 use crate::web::view::{Badge, Moment, Status, relative};
@@ -62,6 +63,7 @@ impl HoldLine {
             subject: hold.subject(),
             href: match hold.scope {
                 HoldScope::Everything => "/triggers".to_owned(),
+                HoldScope::Stop => "/holds#stop".to_owned(),
                 HoldScope::Cluster => format!("/clusters/{name}"),
                 HoldScope::Trigger => format!("/triggers/{name}"),
                 HoldScope::Node => format!("/nodes/{name}"),
@@ -76,7 +78,9 @@ impl HoldLine {
             began: Moment::new(hold.created_ms, now_ms),
             ends: Moment::new(ends_ms, now_ms),
             lifted_by: hold.lifted_by.clone().unwrap_or_default(),
-            left: if active {
+            left: if active && hold.expires_ms >= NEVER_MS {
+                "until it is lifted".to_owned()
+            } else if active {
                 format!("ends {}", relative(ends_ms, now_ms))
             } else {
                 String::new()
@@ -112,6 +116,11 @@ struct HoldsPage {
 impl HoldsPage {
     fn lengths(&self) -> [(&'static str, &'static str); 6] {
         LENGTHS
+    }
+
+    /// Whether a scope can be chosen in the form; all acting is stopped by a form of its own.
+    fn is_chosen(&self, scope: &HoldScope) -> bool {
+        *scope != HoldScope::Stop
     }
 
     fn is_length(&self, length: &str) -> bool {
@@ -176,22 +185,21 @@ async fn page(
 /// The database fails.
 pub async fn add(visit: Visit, form: Form<Filled>) -> Answer {
     let filled = form.into_inner();
-    let (via, now_ms) = (visit.caller.via, visit.now_ms);
+    let now_ms = visit.now_ms;
     let request = match request(&visit, &filled) {
         Ok(request) => request,
         Err(fault) => return refuse(&visit, filled, vec![fault]).await,
     };
-    let outcome = visit
-        .app
-        .db
-        .write(move |conn| hold::begin(conn, &request, via, now_ms))
-        .await;
+    let outcome = commands::begin_hold(&visit.app, &visit.caller, request).await;
     visit.changed().await;
     match outcome {
         Err(Error::Invalid(faults)) => refuse(&visit, filled, faults).await,
         outcome => visit.went(
             "/holds",
             outcome.map(|hold| {
+                if hold.scope == HoldScope::Stop {
+                    return "All acting is stopped: no run begins or goes on.".to_owned();
+                }
                 format!(
                     "A hold on {} begins now and ends {}.",
                     hold.subject(),
@@ -215,16 +223,21 @@ fn request(visit: &Visit, filled: &Filled) -> Result<hold::Request, Fault> {
         .scope
         .parse::<HoldScope>()
         .map_err(|message| Fault::new("scope", message))?;
-    let length = parse_duration(&filled.length)
-        .map_err(|message| Fault::new("length", message.to_string()))?;
-    let length_ms = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+    let expires_ms = if scope == HoldScope::Stop && filled.length.is_empty() {
+        NEVER_MS
+    } else {
+        let length = parse_duration(&filled.length)
+            .map_err(|message| Fault::new("length", message.to_string()))?;
+        let length_ms = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+        visit.now_ms.saturating_add(length_ms)
+    };
     let name = filled.name.trim();
     Ok(hold::Request {
         scope,
         scope_name: (!name.is_empty()).then(|| name.to_owned()),
         reason: filled.reason.clone(),
         author: visit.caller.name.clone(),
-        expires_ms: visit.now_ms.saturating_add(length_ms),
+        expires_ms,
     })
 }
 
@@ -233,13 +246,8 @@ fn request(visit: &Visit, filled: &Filled) -> Result<hold::Request, Fault> {
 /// # Errors
 /// There is no such hold, or the database fails.
 pub async fn lift(visit: Visit, id: Path<i64>) -> Answer {
-    let (by, via, now_ms) = (visit.caller.name.clone(), visit.caller.via, visit.now_ms);
     let id = HoldId(id.into_inner());
-    let outcome = visit
-        .app
-        .db
-        .write(move |conn| hold::lift(conn, id, &by, via, now_ms))
-        .await;
+    let outcome = commands::lift_hold(&visit.app, &visit.caller, id).await;
     visit.changed().await;
     let done = |hold: Hold| format!("The hold on {} is lifted.", hold.subject());
     visit.went("/holds", outcome.map(done))

@@ -205,7 +205,7 @@ impl Inventory {
         let covers = |hold: &&Hold| {
             let of = |wanted: &str| hold.scope_name.as_deref() == Some(wanted);
             match hold.scope {
-                HoldScope::Everything => true,
+                HoldScope::Everything | HoldScope::Stop => true,
                 HoldScope::Cluster => of(cluster),
                 other => other == scope && of(name),
             }
@@ -218,7 +218,7 @@ impl Inventory {
         let is_in = |hold: &&Hold| {
             let named = |name: &str| hold.scope_name.as_deref() == Some(name);
             match hold.scope {
-                HoldScope::Everything => true,
+                HoldScope::Everything | HoldScope::Stop => true,
                 HoldScope::Cluster => named(&cluster.name),
                 HoldScope::Trigger => self.triggers_of(cluster.id).any(|it| named(&it.name)),
                 HoldScope::Node => self.nodes_of(cluster.id).any(|it| named(&it.name)),

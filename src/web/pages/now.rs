@@ -10,13 +10,14 @@ use crate::db::Connection;
 use crate::error::Result;
 use crate::models::decision::Decision;
 use crate::models::finding::Finding;
+use crate::models::hold::Hold;
 use crate::models::host_key::HostKey;
 use crate::models::node::Node;
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
 use crate::models::task::Task;
 use crate::models::worker::Worker;
-use crate::models::{NodeId, RunState, TriggerId};
+use crate::models::{HoldScope, NodeId, RunState, TriggerId};
 use crate::samples::SeriesState;
 use crate::web::pages::inventory::{Inventory, Series};
 use crate::web::pages::standing::{self, Standing};
@@ -165,6 +166,8 @@ pub struct Now {
     pub findings: usize,
     /// Active holds.
     pub holds: usize,
+    /// Who stopped all acting and why, if so.
+    pub stop: Option<String>,
     /// Triggers.
     pub triggers: usize,
     /// Why the samples could not be read.
@@ -198,6 +201,12 @@ impl Now {
             stuck: gathered.runs_in(RunState::Stuck),
             findings: gathered.findings.len(),
             holds: gathered.inventory.holds.len(),
+            stop: gathered
+                .inventory
+                .holds
+                .iter()
+                .find(|hold| hold.scope == HoldScope::Stop)
+                .map(Hold::stopped),
             triggers: gathered.inventory.triggers.len(),
             store_fault: gathered.store_fault.clone(),
             last_tick_ms: gathered
