@@ -1,6 +1,7 @@
 //! The run engine and the action kinds, on real files, scripts, processes and servers.
 
 mod approval;
+mod compensation;
 mod control;
 pub mod crash;
 mod disk;

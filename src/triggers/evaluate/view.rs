@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::rules;
 use super::scene::Scene;
 use super::snapshot::{CounterView, Entry, Watched};
-use crate::models::{HoldScope, Mode};
 use crate::models::run::Run;
+use crate::models::{HoldScope, Mode};
 use crate::triggers::breach;
 use crate::triggers::facts::{
     ClusterFacts, CounterFacts, Facts, HoldFacts, NodeFacts, RunFacts, SeriesFacts, TriggerFacts,
