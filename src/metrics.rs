@@ -23,6 +23,11 @@ struct ByOutcome {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCluster {
+    cluster: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByState {
     state: &'static str,
 }
@@ -39,6 +44,8 @@ pub struct Metrics {
     decisions: Family<ByOutcome, Counter>,
     runs: Family<ByState, Gauge>,
     queue_depth: Gauge,
+    breaker_open: Family<ByCluster, Gauge>,
+    failed_launches: Family<ByCluster, Gauge>,
 }
 
 impl fmt::Debug for Metrics {
@@ -66,6 +73,8 @@ impl Metrics {
             decisions: Family::default(),
             runs: Family::default(),
             queue_depth: Gauge::default(),
+            breaker_open: Family::default(),
+            failed_launches: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -104,6 +113,16 @@ impl Metrics {
             "queue_depth",
             "Runs that wait for a worker",
             self.queue_depth.clone(),
+        );
+        all.register(
+            "breaker_open",
+            "Whether the breaker of a cluster keeps it from launching (1), lets one launch through on trial (1) or lets all through (0)",
+            self.breaker_open.clone(),
+        );
+        all.register(
+            "failed_launches_in_a_row",
+            "Launches in a cluster that gave no node, since the last one that did",
+            self.failed_launches.clone(),
         );
         all
     }
@@ -152,6 +171,20 @@ impl Metrics {
         self.queue_depth.set(n);
     }
 
+    /// How the breakers stand now: cluster, whether it is not closed, failed launches in a row; told from the database when somebody asks.
+    pub fn breakers(&self, all: impl IntoIterator<Item = (String, bool, i32)>) {
+        // Those of clusters that are gone go too.
+        self.breaker_open.clear();
+        self.failed_launches.clear();
+        for (cluster, open, failures) in all {
+            let label = ByCluster { cluster };
+            self.breaker_open.get_or_create(&label).set(i64::from(open));
+            self.failed_launches
+                .get_or_create(&label)
+                .set(i64::from(failures));
+        }
+    }
+
     /// The OpenMetrics text.
     ///
     /// # Errors
@@ -180,6 +213,9 @@ mod tests {
         elsewhere.runs("stuck", 3);
         elsewhere.queue_depth(4);
         elsewhere.breaching(7);
+        elsewhere.breakers([("web".to_owned(), true, 3), ("gone".to_owned(), true, 3)]);
+        elsewhere.breakers([("web".to_owned(), true, 3)]);
+        assert!(!metrics.text().unwrap().contains("gone"));
         let text = metrics.text().unwrap();
         for line in [
             "headroom_ticks_total 1",
@@ -190,6 +226,8 @@ mod tests {
             "headroom_runs{state=\"stuck\"} 3",
             "headroom_queue_depth 4",
             "headroom_breaching_series 7",
+            "headroom_breaker_open{cluster=\"web\"} 1",
+            "headroom_failed_launches_in_a_row{cluster=\"web\"} 3",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -73,11 +73,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    breakers (cluster_id) {
+        cluster_id -> BigInt,
+        state -> Text,
+        failures -> Integer,
+        reason -> Text,
+        opened_ms -> Nullable<BigInt>,
+        canary_run_id -> Nullable<BigInt>,
+        updated_ms -> BigInt,
+    }
+}
+
+diesel::table! {
     clusters (id) {
         id -> BigInt,
         name -> Text,
         min_nodes -> Integer,
         max_nodes -> Nullable<Integer>,
+        max_failed_launches -> Integer,
+        breaker_cooldown_secs -> BigInt,
+        max_launches_per_hour -> Nullable<Integer>,
         updated_ms -> BigInt,
     }
 }
@@ -434,6 +449,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     actions,
     api_tokens,
     audit_events,
+    breakers,
     clusters,
     collections,
     collectors,

@@ -2,6 +2,7 @@
 //!
 //! A new kind is one file here, one line in `kinds!` and one partial `templates/actions/<kind>.html`; nothing else knows kinds.
 
+pub mod breaker;
 mod cloud;
 pub mod ec2;
 mod fields;

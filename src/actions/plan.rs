@@ -27,6 +27,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether a step launches a node.
+    pub fn launches(&self) -> bool {
+        let mut kinds = self.steps.iter().map(|step| step.kind.as_str());
+        kinds.any(|kind| actions::capacity_change(kind) > 0)
+    }
+
     /// Inserts the run and its steps; call it in the transaction that gives the reason. Whoever called wakes the queue once it is committed.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use super::breaker::Breaker;
 use crate::jobs::schedule::Role;
 use crate::models;
 
@@ -46,6 +47,9 @@ pub(super) enum Command {
     /// Stop triggers or nodes for a time
     #[command(subcommand)]
     Hold(Hold),
+    /// What keeps clusters from launching after launches that gave no node
+    #[command(subcommand)]
+    Breaker(Breaker),
     /// Stop all acting, or let it go on: no run begins or goes on to its next step meanwhile
     Stop(Stop),
     /// People who log in

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::models::hold::{self, Hold as Row, NEVER_MS};
 use crate::models::{HoldId, HoldScope, Role, Via, to_ms};
 use crate::web::auth::Caller;
-use crate::web::commands;
+use crate::web::stops;
 
 pub(super) async fn hold(app: &App, what: Hold) -> anyhow::Result<ExitCode> {
     let now_ms = to_ms(Utc::now());
@@ -32,7 +32,7 @@ pub(super) async fn hold(app: &App, what: Hold) -> anyhow::Result<ExitCode> {
                 author: actor(),
                 expires_ms: now_ms + for_ms,
             };
-            let row = commands::begin_hold(app, &caller(), request).await?;
+            let row = stops::begin_hold(app, &caller(), request).await?;
             println!(
                 "hold {} on {} until {}",
                 row.id,
@@ -54,7 +54,7 @@ pub(super) async fn hold(app: &App, what: Hold) -> anyhow::Result<ExitCode> {
             }
         }
         Hold::Lift { id } => {
-            commands::lift_hold(app, &caller(), HoldId(id)).await?;
+            stops::lift_hold(app, &caller(), HoldId(id)).await?;
             println!("hold {id} lifted");
         }
     }
@@ -76,12 +76,12 @@ pub(super) async fn stop(app: &App, what: Stop) -> anyhow::Result<ExitCode> {
             author: actor(),
             expires_ms,
         };
-        commands::begin_hold(app, &caller(), request).await?;
+        stops::begin_hold(app, &caller(), request).await?;
     }
     let found = app.db.read(move |conn| Row::stop(conn, now_ms)).await?;
     let found = match found {
         Some(row) if what.lift => {
-            commands::lift_hold(app, &caller(), row.id).await?;
+            stops::lift_hold(app, &caller(), row.id).await?;
             None
         }
         None if what.lift => {
@@ -103,7 +103,7 @@ pub(super) async fn stop(app: &App, what: Stop) -> anyhow::Result<ExitCode> {
 }
 
 /// Who may read the database and the master key may do everything.
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     Caller {
         name: actor(),
         role: Role::Admin,

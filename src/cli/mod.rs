@@ -2,6 +2,7 @@
 
 mod args;
 mod backup;
+mod breaker;
 mod daily;
 mod definitions;
 mod doctor;
@@ -66,6 +67,7 @@ async fn dispatch(config: Config, command: Command) -> anyhow::Result<ExitCode> 
         Command::Decisions(args) => show::decisions(&app.await?, args).await,
         Command::Status { json } => show::status(&app.await?, json).await,
         Command::Hold(what) => hold::hold(&app.await?, what).await,
+        Command::Breaker(what) => breaker::breaker(&app.await?, what).await,
         Command::Stop(what) => hold::stop(&app.await?, what).await,
         Command::User(what) => people::user(&app.await?, what).await,
         Command::Token(what) => people::token(&app.await?, what).await,

@@ -20,6 +20,12 @@ pub struct Cluster {
     pub min_nodes: i32,
     /// Never more nodes than this; none = no bound.
     pub max_nodes: Option<i32>,
+    /// Launches in a row that may fail before the breaker opens; 0 = it never does.
+    pub max_failed_launches: i32,
+    /// How long an open breaker refuses every launch, before one is let through on trial.
+    pub breaker_cooldown_secs: i64,
+    /// Launches that may begin within an hour; none = no bound.
+    pub max_launches_per_hour: Option<i32>,
     /// Last change, ms.
     pub updated_ms: i64,
 }
@@ -34,6 +40,12 @@ pub struct NewCluster {
     pub min_nodes: i32,
     /// See [`Cluster::max_nodes`].
     pub max_nodes: Option<i32>,
+    /// See [`Cluster::max_failed_launches`].
+    pub max_failed_launches: i32,
+    /// See [`Cluster::breaker_cooldown_secs`].
+    pub breaker_cooldown_secs: i64,
+    /// See [`Cluster::max_launches_per_hour`].
+    pub max_launches_per_hour: Option<i32>,
     /// See [`Cluster::updated_ms`].
     pub updated_ms: i64,
 }

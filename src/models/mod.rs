@@ -6,6 +6,7 @@ mod types;
 
 pub mod action;
 pub mod audit;
+pub mod breaker;
 pub mod cluster;
 pub mod collection;
 pub mod counter;

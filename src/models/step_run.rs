@@ -235,6 +235,28 @@ impl StepChange {
 }
 
 impl StepRun {
+    /// The steps of some kinds that were begun since an instant: their clusters, when, and which; the earliest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn begun_since(
+        conn: &mut Connection,
+        kinds: &[&str],
+        since_ms: i64,
+    ) -> Result<Vec<(ClusterId, i64, StepRunId)>> {
+        let rows: Vec<(Option<ClusterId>, Option<i64>, StepRunId)> = step_runs::table
+            .inner_join(runs::table)
+            .filter(step_runs::kind.eq_any(kinds.to_vec()))
+            .filter(step_runs::started_ms.gt(since_ms))
+            .order((step_runs::started_ms, step_runs::id))
+            .select((runs::cluster_id, step_runs::started_ms, step_runs::id))
+            .load(conn)?;
+        let known = rows.into_iter();
+        Ok(known
+            .filter_map(|(cluster, at_ms, step)| Some((cluster?, at_ms?, step)))
+            .collect())
+    }
+
     /// Adds a step.
     ///
     /// # Errors

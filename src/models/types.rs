@@ -313,6 +313,16 @@ words! {
         Stop = "stop",
     }
 
+    /// Whether launches in a cluster are let through.
+    BreakerState {
+        /// They are.
+        Closed = "closed",
+        /// They are refused.
+        Open = "open",
+        /// One is under way, on trial.
+        HalfOpen = "half_open",
+    }
+
     /// What a user or a token may do; each role includes the ones before it.
     Role {
         /// Sees everything but secrets.

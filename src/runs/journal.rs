@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::actions::Outcome;
+use crate::actions::{Outcome, breaker};
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::hold::Hold;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::{StepChange, StepRun};
-use crate::models::{RunId, RunState, StepRunId, StepState};
+use crate::models::{ClusterId, RunId, RunState, StepRunId, StepState};
 use crate::runs::Context;
 
 /// How long an outcome is offered to a database that does not take it; then the run is left to recovery, which does not know the outcome.
@@ -26,6 +26,16 @@ pub(super) struct Claim {
     pub run: RunId,
     /// Unique per driving, so that a message delivered twice to one process claims once.
     pub name: String,
+}
+
+/// What came of announcing an effect.
+pub(super) enum Begun {
+    /// It was announced.
+    Yes,
+    /// All acting is stopped.
+    Stopped(Hold),
+    /// The breaker of the cluster refuses the launch; why.
+    Refused(String),
 }
 
 /// A run and its steps as the journal has them.
@@ -133,25 +143,32 @@ impl Claim {
         self.ctx.tools.db.read(read).await
     }
 
-    /// As [`Claim::change`] for what comes right before an effect: not while all acting is stopped; the hold that stops it then.
+    /// As [`Claim::change`] for what comes right before an effect, which may be kept from beginning; `launch`: it launches in this cluster.
     pub async fn begin(
         &self,
+        launch: Option<ClusterId>,
         step: StepRunId,
         from: StepState,
         change: StepChange,
         line: String,
-    ) -> Result<Option<Hold>> {
+    ) -> Result<Begun> {
         let (run, name) = (self.run, self.name.clone());
         let (now_ms, until_ms) = (self.ctx.now_ms(), self.until_ms());
+        let kinds = self.ctx.kinds;
         let begin = move |conn: &mut Connection| {
             if !Run::renew(conn, run, &name, until_ms)? {
                 return Err(lost(run));
             }
-            let stop = Hold::stop(conn, now_ms)?;
-            if stop.is_none() {
-                transition(conn, run, step, from, &change, now_ms, &line)?;
+            if let Some(stop) = Hold::stop(conn, now_ms)? {
+                return Ok(Begun::Stopped(stop));
             }
-            Ok(stop)
+            if let Some(cluster) = launch
+                && let Some(why) = breaker::admit(conn, kinds, cluster, (run, step), now_ms)?
+            {
+                return Ok(Begun::Refused(why));
+            }
+            transition(conn, run, step, from, &change, now_ms, &line)?;
+            Ok(Begun::Yes)
         };
         self.ctx.tools.db.write(begin).await
     }
@@ -231,6 +248,7 @@ impl Claim {
     /// Ends the run: what was not begun is skipped.
     pub async fn end(&self, state: RunState, planned: Vec<StepRunId>, line: String) -> Result<()> {
         let (run, name, now_ms) = (self.run, self.name.clone(), self.ctx.now_ms());
+        let kinds = self.ctx.kinds;
         let write = move |conn: &mut Connection| {
             if state.is_over() {
                 for step in planned {
@@ -245,7 +263,12 @@ impl Claim {
             if !Run::settle(conn, run, &name, state, state.is_over().then_some(now_ms))? {
                 return Err(lost(run));
             }
-            RunEvent::record(conn, run, None, now_ms, &line)
+            RunEvent::record(conn, run, None, now_ms, &line)?;
+            if state.is_over() {
+                let row = Run::find(conn, run)?;
+                breaker::settle(conn, kinds, &row, state, now_ms)?;
+            }
+            Ok(())
         };
         self.ctx.tools.db.write(write).await
     }

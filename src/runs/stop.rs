@@ -1,13 +1,16 @@
-//! What keeps a run from going on: the process is to end, or a person has stopped all acting.
+//! What keeps a run from going on: the process is to end, a person has stopped all acting, or the cluster's breaker refuses a launch.
 //!
 //! What is under way finishes. The run is given back between two effects, and is taken up again when the stop is lifted.
 
 use tokio::time::Instant;
 
-use crate::error::Result;
+use crate::actions::breaker;
+use crate::error::{Error, Result};
+use crate::models::StepState;
 use crate::models::step_run::{StepChange, StepRun};
 use crate::runs::execute::Drive;
 use crate::runs::graph::Next;
+use crate::runs::journal::Begun;
 
 impl Drive {
     /// Why nothing of this kind is begun now, if so.
@@ -23,19 +26,37 @@ impl Drive {
         Some(format!("all acting is {}", stop.stopped()))
     }
 
-    /// As [`Drive::change`] for what comes right before an effect; false when all acting is stopped.
+    /// As [`Drive::change`] for what comes right before an effect; false when it may not begin: all acting is stopped, or a breaker refuses the
+    /// launch, which has failed then.
     pub(super) async fn begin(
         &mut self,
         step: &StepRun,
         change: StepChange,
         line: String,
     ) -> Result<bool> {
-        let begun = self.claim.begin(step.id, step.state, change.clone(), line);
-        self.journal.stop = begun.await?;
+        // A launch that is gone on with, by its token, was let through before.
+        let launches = breaker::launches(self.claim.ctx.kinds, &step.kind);
+        let cluster = self.journal.run.cluster_id;
+        let launch = cluster.filter(|_| launches && step.token.is_none());
+        let begun = self
+            .claim
+            .begin(launch, step.id, step.state, change.clone(), line)
+            .await?;
         self.renewed = Instant::now();
-        if self.journal.stop.is_none() {
-            self.journal.follow(step.id, change);
+        match begun {
+            Begun::Yes => {
+                self.journal.follow(step.id, change);
+                Ok(true)
+            }
+            Begun::Stopped(stop) => {
+                self.journal.stop = Some(stop);
+                Ok(false)
+            }
+            Begun::Refused(why) => {
+                let cause = Error::Conflict(format!("not launched: {why}"));
+                self.refuse(step, StepState::Failed, &cause).await?;
+                Ok(false)
+            }
         }
-        Ok(self.journal.stop.is_none())
     }
 }

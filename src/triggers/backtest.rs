@@ -296,6 +296,7 @@ impl<'a> Player<'a> {
             holds: &[],
             open_run: None,
             open_capacity_run: None,
+            launch_refusal: None,
             previous_ms: None,
             unreadable: None,
         })

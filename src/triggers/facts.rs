@@ -26,6 +26,8 @@ pub struct Facts<'a> {
     pub open_run: Option<RunFacts<'a>>,
     /// An open run that changes the cluster's capacity.
     pub open_capacity_run: Option<RunFacts<'a>>,
+    /// Why no run may launch in the cluster, if so: its breaker is open, or it has launched as often as it may.
+    pub launch_refusal: Option<&'a str>,
     /// The tick of the decision before this one.
     pub previous_ms: Option<i64>,
     /// Why the samples could not be read, if so: every series is then without a sample.
@@ -91,6 +93,11 @@ pub struct TriggerFacts<'a> {
 }
 
 impl TriggerFacts<'_> {
+    /// Whether a step adds a node: such a trigger is refused by an open breaker.
+    pub fn adds_capacity(&self) -> bool {
+        self.changes.iter().any(|change| *change > 0)
+    }
+
     /// Whether a step takes a node away: such a trigger needs a quorum.
     pub fn removes_capacity(&self) -> bool {
         self.changes.iter().any(|change| *change < 0)

@@ -28,6 +28,8 @@ pub enum GateName {
     CapacityRun,
     /// No step leaves the cluster's bounds.
     Bounds,
+    /// The cluster's breaker lets launches through.
+    Breaker,
     /// The trigger is live.
     Mode,
 }
@@ -44,6 +46,7 @@ impl GateName {
             Self::OpenRun => "open_run",
             Self::CapacityRun => "capacity_run",
             Self::Bounds => "bounds",
+            Self::Breaker => "breaker",
             Self::Mode => "mode",
         }
     }
@@ -77,6 +80,7 @@ pub fn all(facts: &Facts<'_>, survey: &Survey) -> Vec<Gate> {
         (GateName::OpenRun, open_run(facts)),
         (GateName::CapacityRun, capacity_run(facts)),
         (GateName::Bounds, bounds(facts)),
+        (GateName::Breaker, breaker(facts)),
         (GateName::Mode, mode(facts)),
     ]
     .into_iter()
@@ -247,6 +251,14 @@ fn bounds(facts: &Facts<'_>) -> Said {
             cluster.name, cluster.size
         )
     })
+}
+
+fn breaker(facts: &Facts<'_>) -> Said {
+    match facts.launch_refusal {
+        _ if !facts.trigger.adds_capacity() => Ok("no step launches a node".into()),
+        None => Ok(format!("{} may launch", facts.cluster.name)),
+        Some(why) => Err(why.to_owned()),
+    }
 }
 
 fn mode(facts: &Facts<'_>) -> Said {

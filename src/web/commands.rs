@@ -17,14 +17,14 @@ use crate::fleet;
 use crate::models::action::Action;
 use crate::models::audit::{AuditEvent, NewAuditEvent};
 use crate::models::finding::Finding;
-use crate::models::hold::{self, Hold};
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
 use crate::models::trigger::Trigger;
-use crate::models::{FindingId, HoldId, HoldScope, Origin, Role, RunId, StepRunId, to_ms};
+use crate::models::{FindingId, Origin, RunId, StepRunId, to_ms};
 use crate::runs::approval;
 use crate::runs::control::{self, Decision};
 use crate::web::auth::Caller;
+use crate::web::stops;
 
 /// What stands as the reason of a run when nobody gave one.
 const NO_REASON: &str = "started by hand";
@@ -227,48 +227,6 @@ fn settler(caller: &Caller) -> Settler {
     }
 }
 
-/// Begins a hold; one that stops all acting is for admins.
-///
-/// # Errors
-/// The thing does not exist, no reason is given, the end is not ahead, it is stopped already, or the database fails.
-pub async fn begin_hold(app: &App, caller: &Caller, request: hold::Request) -> Result<Hold> {
-    admins_stop(caller, request.scope)?;
-    let (via, now_ms) = (caller.via, to_ms(Utc::now()));
-    let begin = move |conn: &mut Connection| {
-        if request.scope == HoldScope::Stop
-            && let Some(stop) = Hold::stop(conn, now_ms)?
-        {
-            return Err(Error::Conflict(format!(
-                "all acting is {} already",
-                stop.stopped()
-            )));
-        }
-        hold::begin(conn, &request, via, now_ms)
-    };
-    app.db.write(begin).await
-}
-
-/// Ends a hold before its time; one that stops all acting is for admins.
-///
-/// # Errors
-/// There is no such hold, it is over already, or the database fails.
-pub async fn lift_hold(app: &App, caller: &Caller, id: HoldId) -> Result<Hold> {
-    let (caller, now_ms) = (caller.clone(), to_ms(Utc::now()));
-    let lift = move |conn: &mut Connection| {
-        admins_stop(&caller, Hold::find(conn, id)?.scope)?;
-        hold::lift(conn, id, &caller.name, caller.via, now_ms)
-    };
-    app.db.write(lift).await
-}
-
-fn admins_stop(caller: &Caller, scope: HoldScope) -> Result<()> {
-    if scope == HoldScope::Stop && !caller.may(Role::Admin) {
-        let why = "Stopping all acting, and lifting that, needs the role admin; an operator can hold everything.";
-        return Err(Error::Forbidden(why.into()));
-    }
-    Ok(())
-}
-
 async fn decide(
     app: &App,
     caller: &Caller,
@@ -302,14 +260,10 @@ async fn start(
     let (run, steps) = app
         .db
         .write(move |conn| {
-            if let Some(stop) = Hold::stop(conn, now_ms)? {
-                return Err(Error::Conflict(format!(
-                    "All acting is {}. Nothing was started.",
-                    stop.stopped()
-                )));
-            }
+            stops::refuse_any(conn, now_ms)?;
             let plan = plan(conn, &caller.name, now_ms)?;
             refuse_second_capacity_change(conn, &plan)?;
+            stops::refuse_launch(conn, &plan, now_ms)?;
             let (run, steps) = plan.insert(conn)?;
             audit(conn, &caller, "run", object, &run, now_ms)?;
             Ok((run, steps))
@@ -375,7 +329,8 @@ fn reason_of(given: Option<String>) -> Result<String> {
     })
 }
 
-fn bounded(reason: Option<String>) -> Result<String> {
+/// A reason, trimmed and not too long.
+pub(super) fn bounded(reason: Option<String>) -> Result<String> {
     let text = reason.unwrap_or_default().trim().to_owned();
     if text.chars().count() > MAX_REASON {
         let message = format!("must have {MAX_REASON} characters at most");

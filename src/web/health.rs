@@ -4,8 +4,11 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 
 use crate::app::App;
-use crate::models::RunState;
+use crate::db::Connection;
+use crate::models::breaker::Breaker;
+use crate::models::cluster::Cluster;
 use crate::models::run::Run;
+use crate::models::{BreakerState, RunState};
 use crate::web::error::Answer;
 
 /// `GET /healthz`: the process answers.
@@ -47,7 +50,16 @@ pub async fn ready(app: web::Data<App>) -> Answer {
 /// # Errors
 /// The database fails.
 pub async fn metrics(app: web::Data<App>) -> Answer {
-    let counts = app.db.read(Run::count_by_state).await?;
+    let read = |conn: &mut Connection| {
+        let clusters = Cluster::all(conn)?;
+        Ok((Run::count_by_state(conn)?, clusters, Breaker::all(conn)?))
+    };
+    let (counts, clusters, breakers) = app.db.read(read).await?;
+    app.metrics.breakers(clusters.into_iter().map(|cluster| {
+        let found = breakers.iter().find(|it| it.cluster_id == cluster.id);
+        let open = found.is_some_and(|it| it.state != BreakerState::Closed);
+        (cluster.name, open, found.map_or(0, |it| it.failures))
+    }));
     for state in RunState::ALL {
         let n = counts
             .iter()

@@ -11,6 +11,7 @@ pub mod mbeans;
 pub mod pages;
 pub mod peer;
 pub mod routes;
+pub mod stops;
 mod tls;
 pub mod view;
 

@@ -54,6 +54,11 @@ fn pages() -> Vec<Line> {
         get("/", VIEWER, p::dashboard::show),
         get("/clusters", VIEWER, p::cluster::list),
         get("/clusters/{name}", VIEWER, p::cluster::show),
+        post(
+            "/clusters/{name}/breaker/close",
+            OPERATOR,
+            p::breaker::close,
+        ),
         get("/nodes/{name}", VIEWER, p::node::show),
         post("/nodes/{name}/host-key", ADMIN, p::node::accept_key),
         get("/nodes/{name}/jvms/{jvm}", OPERATOR, p::mbeans::show),

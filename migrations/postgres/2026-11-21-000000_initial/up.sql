@@ -70,6 +70,20 @@ CREATE TABLE clusters (
     name TEXT NOT NULL UNIQUE,
     min_nodes INTEGER NOT NULL,
     max_nodes INTEGER,
+    max_failed_launches INTEGER NOT NULL,
+    breaker_cooldown_secs BIGINT NOT NULL,
+    max_launches_per_hour INTEGER,
+    updated_ms BIGINT NOT NULL
+);
+
+-- What keeps a cluster from launching after launches that gave no node; no row = it never had one.
+CREATE TABLE breakers (
+    cluster_id BIGINT PRIMARY KEY NOT NULL REFERENCES clusters (id) ON DELETE CASCADE,
+    state TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    opened_ms BIGINT,
+    canary_run_id BIGINT,
     updated_ms BIGINT NOT NULL
 );
 
@@ -247,6 +261,8 @@ CREATE TABLE step_runs (
     approved_by TEXT,
     UNIQUE (run_id, position)
 );
+
+CREATE INDEX step_runs_by_start ON step_runs (started_ms);
 
 CREATE TABLE run_events (
     id BIGSERIAL PRIMARY KEY NOT NULL,

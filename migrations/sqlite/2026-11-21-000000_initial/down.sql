@@ -21,6 +21,7 @@ DROP TABLE former_nodes;
 DROP TABLE node_claims;
 DROP TABLE node_jvm_profiles;
 DROP TABLE nodes;
+DROP TABLE breakers;
 DROP TABLE clusters;
 DROP TABLE ec2_profiles;
 DROP TABLE jvm_profiles;

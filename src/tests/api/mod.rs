@@ -3,6 +3,7 @@
 mod access;
 mod backtest;
 mod base;
+mod breakers;
 mod fleet;
 mod holds;
 mod login;

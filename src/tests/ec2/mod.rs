@@ -1,5 +1,6 @@
 //! Launching and removing EC2 nodes, on an EC2 with the real one's manners and behind a proxy that lets calls fail.
 
+mod breaker;
 mod chaos;
 mod deploy;
 mod faults;

@@ -399,6 +399,10 @@ fn fleet() -> impl Strategy<Value = FleetFile> {
                             .iter()
                             .zip(bounds)
                             .map(|(name, (min_nodes, max_nodes))| Cluster {
+                                max_failed_launches: (min_nodes % 2 == 0).then_some(min_nodes),
+                                breaker_cooldown: (min_nodes % 3 == 0)
+                                    .then_some(Secs(i64::from(min_nodes) + 1)),
+                                max_launches_per_hour: max_nodes.map(|max| max + 1),
                                 name: name.clone(),
                                 min_nodes,
                                 max_nodes,

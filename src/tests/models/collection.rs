@@ -136,6 +136,9 @@ fn the_revision_grows_with_every_change_of_the_fleet_that_is_committed() {
             name: name.into(),
             min_nodes: 0,
             max_nodes: None,
+            max_failed_launches: 3,
+            breaker_cooldown_secs: 1_800,
+            max_launches_per_hour: None,
             updated_ms: 0,
         };
         let first = now(db);

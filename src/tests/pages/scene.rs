@@ -4,6 +4,8 @@ use chrono::Utc;
 use headroom::app::App;
 use headroom::collectors::Reading;
 use headroom::fleet::{self, Context, Options};
+use headroom::models::breaker::Breaker;
+use headroom::models::cluster::Cluster;
 use headroom::models::counter::Counter;
 use headroom::models::host_key::{HostKey, NewHostKey};
 use headroom::models::node::Node;
@@ -14,7 +16,8 @@ use headroom::models::task::Task;
 use headroom::models::trigger::Trigger;
 use headroom::models::worker::{NewWorker, Worker};
 use headroom::models::{
-    HoldScope, HostKeyState, OnFailure, Origin, RunId, RunState, StepState, StepTarget, Via, hold,
+    BreakerState, HoldScope, HostKeyState, OnFailure, Origin, RunId, RunState, StepState,
+    StepTarget, Via, hold,
 };
 use headroom::samples::SeriesKey;
 use headroom::triggers::evaluate::{Rules, evaluate_all, observe};
@@ -298,6 +301,19 @@ pub fn run(
     RunEvent::record(conn, run.id, None, at_ms, "claimed by headroom-1:4711").unwrap();
     RunEvent::record(conn, run.id, None, at_ms + 40, "step 1 (restart) started").unwrap();
     run.id
+}
+
+/// The cluster `web` does not launch, since launches gave no node.
+pub fn broken(conn: &mut headroom::db::Connection, now_ms: i64) {
+    let cluster = Cluster::by_name(conn, "web").unwrap();
+    let open = Breaker {
+        state: BreakerState::Open,
+        failures: 3,
+        reason: "could not launch t3.small: InsufficientInstanceCapacity".into(),
+        opened_ms: Some(now_ms - 5 * MINUTE_MS),
+        ..Breaker::closed(cluster.id)
+    };
+    open.keep(conn).unwrap();
 }
 
 /// A run of the trigger `web-hot` whose second step waits for approval.

@@ -29,6 +29,7 @@ async fn every_page_is_clean_for_axe_in_light_and_dark_and_works_without_scripti
     scene::play(&test.app).await;
     let waiting = {
         let conn = &mut *test.app.db.connection().unwrap();
+        scene::broken(conn, chrono::Utc::now().timestamp_millis());
         scene::waiting(conn, chrono::Utc::now().timestamp_millis())
     };
     let user = test.user(Role::Admin);

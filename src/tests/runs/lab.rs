@@ -201,6 +201,9 @@ impl Lab {
                     name: "web".into(),
                     min_nodes: 0,
                     max_nodes: None,
+                    max_failed_launches: 0,
+                    breaker_cooldown_secs: 1_800,
+                    max_launches_per_hour: None,
                     updated_ms: 0,
                 },
             )

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::snapshot::Watched;
 use crate::actions::plan::{Plan, plan_trigger};
+use crate::actions::{KINDS, breaker};
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::decision::{Decision as Row, NewDecision};
@@ -187,7 +188,28 @@ fn late_refusal(
         );
         return Ok(Some((GateName::CapacityRun, reason)));
     }
-    Ok(None)
+    late_launch(conn, verdict, trigger, tick)
+}
+
+/// Whether the cluster's breaker has opened since the decision, if the trigger launches.
+fn late_launch(
+    conn: &mut Connection,
+    verdict: &Verdict,
+    trigger: &Trigger,
+    tick: Tick,
+) -> Result<Option<(GateName, String)>> {
+    let by = &verdict.cluster_name;
+    let plan = match plan_trigger(conn, trigger, Origin::Firing, by, "", tick.at_ms) {
+        Ok(plan) => plan,
+        // What cannot be planned is told by whoever plans it.
+        Err(Error::Invalid(_) | Error::Conflict(_) | Error::NotFound(_)) => return Ok(None),
+        Err(cause) => return Err(cause),
+    };
+    if !plan.launches() {
+        return Ok(None);
+    }
+    let refusal = breaker::refusal(conn, KINDS, trigger.cluster_id, tick.at_ms)?;
+    Ok(refusal.map(|why| (GateName::Breaker, why)))
 }
 
 /// The run of a firing, or why it cannot be planned; faults of the database remain errors.
@@ -299,10 +321,11 @@ mod tests {
     use super::super::testing::Home;
     use super::*;
     use crate::db::Db;
+    use crate::models::breaker::Breaker;
     use crate::models::hold::{self, Request};
     use crate::models::run::NewRun;
     use crate::models::trigger::NewTrigger;
-    use crate::models::{OnFailure, Outcome as Word, RunState, Via};
+    use crate::models::{BreakerState, OnFailure, Outcome as Word, RunState, Via};
     use crate::triggers::decide::{Detail, Outcome};
     use crate::triggers::gates::Gate;
 
@@ -318,7 +341,10 @@ mod tests {
             reason: "as it was".into(),
         };
         let names = [GateName::Enabled, GateName::Hold, GateName::OpenRun];
-        let gates = names.into_iter().chain([GateName::CapacityRun]).map(gate);
+        let names = names
+            .into_iter()
+            .chain([GateName::CapacityRun, GateName::Breaker]);
+        let gates = names.map(gate);
         Verdict {
             trigger: home.trigger.id,
             cluster_name: "web".into(),
@@ -425,6 +451,25 @@ mod tests {
         };
         let reason = "all acting has just been stopped by alice: wrong machines are going";
         refused(stop, GateName::Hold, reason);
+
+        let breaks = |conn: &mut Connection, home: &Home| {
+            use crate::schema::actions;
+            use diesel::prelude::*;
+            diesel::update(actions::table)
+                .set(actions::kind.eq("DeployEc2Node"))
+                .execute(conn)
+                .unwrap();
+            let open = Breaker {
+                state: BreakerState::Open,
+                failures: 3,
+                reason: "no capacity".into(),
+                opened_ms: Some(TICK.at_ms),
+                ..Breaker::closed(home.trigger.cluster_id)
+            };
+            open.keep(conn).unwrap();
+        };
+        let reason = "the breaker of web is open since 00:10 UTC after 3 launches in a row that gave no node (no capacity); one may try at 00:40 UTC, or a person closes it";
+        refused(breaks, GateName::Breaker, reason);
 
         let by_hand = |conn: &mut Connection, home: &Home| {
             Run::insert(conn, &open_run(home, Some(home.trigger.id), 0)).unwrap();

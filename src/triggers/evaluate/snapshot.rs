@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rules;
-use crate::actions;
+use crate::actions::{self, breaker};
 use crate::db::Connection;
 use crate::error::Result;
 use crate::models::action::Action;
@@ -45,6 +45,8 @@ pub(super) struct Watched {
     pub holds: Vec<(String, Hold)>,
     pub open_run: Option<Run>,
     pub open_capacity_run: Option<Run>,
+    /// Why no run may launch in its cluster.
+    pub launch_refusal: Option<String>,
     /// Tick of its latest decision.
     pub previous_ms: Option<i64>,
 }
@@ -110,7 +112,10 @@ impl Snapshot {
         let mut changes_of = grouped(capacity_changes(conn)?);
         let previous: HashMap<_, _> = Decision::last_ticks(conn)?.into_iter().collect();
         let previous_ms = |id: TriggerId| previous.get(&id).copied().flatten();
-        let clusters = rows.clusters(Cluster::all(conn)?);
+        let all = Cluster::all(conn)?;
+        let known: Vec<&Cluster> = all.iter().collect();
+        let refusals = breaker::refusals(conn, actions::KINDS, &known, &rows.runs, tick_ms)?;
+        let clusters = rows.clusters(all);
         let mut triggers = Trigger::all(conn)?;
         triggers.retain(|trigger| is_wanted(trigger, previous_ms(trigger.id)));
 
@@ -143,6 +148,7 @@ impl Snapshot {
                 open_capacity_run: rows.open_run(|run| {
                     run.cluster_id == Some(trigger.cluster_id) && run.capacity_change != 0
                 }),
+                launch_refusal: refusals.get(&trigger.cluster_id).cloned(),
                 previous_ms: previous_ms(trigger.id),
                 cluster: Arc::clone(cluster),
                 trigger,

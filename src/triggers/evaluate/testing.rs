@@ -33,6 +33,9 @@ impl Home {
             name: "web".into(),
             min_nodes: 0,
             max_nodes: None,
+            max_failed_launches: 3,
+            breaker_cooldown_secs: 1_800,
+            max_launches_per_hour: None,
             updated_ms: 0,
         };
         let cluster = Cluster::insert(conn, &cluster).unwrap().id;

@@ -59,6 +59,7 @@ impl Scene {
             holds: &holds,
             open_run: watched.open_run.as_ref().map(run_facts),
             open_capacity_run: watched.open_capacity_run.as_ref().map(run_facts),
+            launch_refusal: watched.launch_refusal.as_deref(),
             previous_ms: watched.previous_ms,
             unreadable: self.unreadable.as_deref(),
         })

@@ -37,7 +37,7 @@ fn gates_are_asked_in_the_order_of_the_contract_and_all_are_recorded() {
         .collect();
     assert_eq!(
         names.join(" "),
-        "enabled timing quorum hold cooldown open_run capacity_run bounds mode"
+        "enabled timing quorum hold cooldown open_run capacity_run bounds breaker mode"
     );
 }
 
@@ -132,6 +132,19 @@ fn a_hold_refuses_with_its_author_reason_and_end() {
         GateName::Hold,
         "all acting is stopped by alice: release 1.2",
     );
+}
+
+#[test]
+fn an_open_breaker_refuses_what_launches_and_nothing_else() {
+    let why = "the breaker of web is open since 09:40 UTC";
+    let open = || hot().with(|w| w.launch_refusal = Some(why));
+    passes(&open(), GateName::Breaker, "no step launches a node");
+    let removes = open().with(|w| w.changes = vec![-1]);
+    passes(&removes, GateName::Breaker, "no step launches a node");
+    let grows = open().with(|w| w.changes = vec![1]);
+    refuses(&grows, GateName::Breaker, why);
+    let free = hot().with(|w| w.changes = vec![1]);
+    passes(&free, GateName::Breaker, "web may launch");
 }
 
 #[test]

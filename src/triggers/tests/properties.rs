@@ -190,7 +190,7 @@ proptest! {
         }
         prop_assert!(decision.reason.len() > 10 && !decision.reason.ends_with('.'));
         prop_assert!(decision.detail.gates.iter().all(|gate| gate.reason.len() > 10));
-        prop_assert_eq!(decision.detail.gates.len(), 9);
+        prop_assert_eq!(decision.detail.gates.len(), 10);
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub struct World {
     pub holds: Vec<HoldFacts<'static>>,
     pub open_run: Option<RunFacts<'static>>,
     pub open_capacity_run: Option<RunFacts<'static>>,
+    pub launch_refusal: Option<&'static str>,
     pub previous_ms: Option<i64>,
     pub unreadable: Option<&'static str>,
 }
@@ -82,6 +83,7 @@ pub fn world() -> World {
         holds: Vec::new(),
         open_run: None,
         open_capacity_run: None,
+        launch_refusal: None,
         previous_ms: None,
         unreadable: None,
     }
@@ -219,6 +221,7 @@ impl World {
             holds: &self.holds,
             open_run: self.open_run,
             open_capacity_run: self.open_capacity_run,
+            launch_refusal: self.launch_refusal,
             previous_ms: self.previous_ms,
             unreadable: self.unreadable,
         })

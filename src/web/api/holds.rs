@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::models::hold::{self, Hold as Row, NEVER_MS};
 use crate::models::{HoldId, HoldScope, from_ms, to_ms};
 use crate::web::auth::Caller;
-use crate::web::commands;
 use crate::web::error::Answer;
+use crate::web::stops;
 
 /// A time-boxed stop.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -112,7 +112,7 @@ pub async fn begin(app: Data<App>, caller: Caller, body: Json<NewHold>) -> Answe
         reason: body.reason,
         author: caller.name.clone(),
     };
-    let row = commands::begin_hold(&app, &caller, request).await?;
+    let row = stops::begin_hold(&app, &caller, request).await?;
     Ok(HttpResponse::Created().json(hold(row, now_ms)))
 }
 
@@ -122,7 +122,7 @@ pub async fn begin(app: Data<App>, caller: Caller, body: Json<NewHold>) -> Answe
 /// It does not exist or is over, or the database fails.
 pub async fn lift(app: Data<App>, caller: Caller, id: Path<i64>) -> Answer {
     let now_ms = to_ms(Utc::now());
-    let row = commands::lift_hold(&app, &caller, HoldId(id.into_inner())).await?;
+    let row = stops::lift_hold(&app, &caller, HoldId(id.into_inner())).await?;
     Ok(ok(&hold(row, now_ms)))
 }
 

@@ -4,6 +4,7 @@
 
 mod audit;
 mod backtest;
+mod breakers;
 mod decisions;
 mod fleet;
 mod holds;

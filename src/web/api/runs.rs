@@ -185,8 +185,8 @@ pub struct ActionRun {
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// What was seen, for the run's log.
-    reason: Option<String>,
+    /// What was seen, for the run's log and the audit.
+    pub(super) reason: Option<String>,
 }
 
 /// A cluster or a node.

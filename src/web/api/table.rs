@@ -2,8 +2,8 @@
 
 use super::operation::{Operation, delete, get, post, put};
 use super::{
-    audit, backtest, decisions, fleet, holds, instances, mbeans, objects, openapi, runs, series,
-    status, tasks,
+    audit, backtest, breakers, decisions, fleet, holds, instances, mbeans, objects, openapi, runs,
+    series, status, tasks,
 };
 use crate::models::Role;
 use crate::web::auth::Access;
@@ -21,6 +21,7 @@ pub fn operations() -> Vec<Operation> {
     all.extend(running());
     all.extend(deciding());
     all.extend(settling());
+    all.extend(breaking());
     all.extend(rehearsing());
     all.extend(browsing());
     all.extend(whole_fleet());
@@ -210,6 +211,27 @@ fn settling() -> Vec<Operation> {
             instances::reap,
         )
         .gives::<instances::Reaping>(202),
+    ]
+}
+
+/// What keeps a cluster from launching.
+fn breaking() -> Vec<Operation> {
+    vec![
+        get(
+            "/clusters/{name}/breaker",
+            VIEWER,
+            "Whether the cluster may launch, and why not.",
+            breakers::one,
+        )
+        .gives::<breakers::Breaker>(200),
+        post(
+            "/clusters/{name}/breaker/close",
+            OPERATOR,
+            "Closes the breaker: the cluster may launch again; needs a reason.",
+            breakers::close,
+        )
+        .takes::<runs::Reason>()
+        .gives::<breakers::Breaker>(200),
     ]
 }
 

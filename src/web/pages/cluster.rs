@@ -7,6 +7,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::models::breaker::Breaker;
 use crate::models::cluster::Cluster;
 use crate::models::decision::Decision;
 use crate::models::hold::Hold;
@@ -15,6 +16,7 @@ use crate::models::run::Run;
 use crate::models::{NodeId, TriggerId};
 use crate::samples::SeriesState;
 use crate::web::error::Answer;
+use crate::web::pages::breaker::BreakerLine;
 use crate::web::pages::holds::HoldLine;
 use crate::web::pages::inventory::{Inventory, Series};
 use crate::web::pages::lines::{self, ClusterLine};
@@ -130,6 +132,7 @@ struct ClusterPage {
     has_nodes: bool,
     triggers: Vec<TriggerLine>,
     holds: Vec<HoldLine>,
+    breaker: Option<BreakerLine>,
     runs: Vec<RunLine>,
     times: Vec<TimeLine>,
     store_fault: Option<String>,
@@ -142,7 +145,7 @@ struct ClusterPage {
 pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer {
     let layout = visit.layout(Nav::Clusters, name.as_str()).await?;
     let (now_ms, wanted) = (visit.now_ms, name.into_inner());
-    let (inventory, cluster, latest, runs, times) = visit
+    let (inventory, cluster, latest, runs, times, breaker) = visit
         .app
         .db
         .read(move |conn| {
@@ -150,7 +153,9 @@ pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer
             let runs = Run::of_clusters(conn, &[cluster.id], now_ms - RUNS_MS, i64::MAX, RUNS)?;
             let inventory = Inventory::load(conn, now_ms)?;
             let times = times::of_cluster(conn, cluster.id)?;
-            Ok((inventory, cluster, Decision::latest(conn)?, runs, times))
+            let breaker = Breaker::of(conn, cluster.id)?;
+            let latest = Decision::latest(conn)?;
+            Ok((inventory, cluster, latest, runs, times, breaker))
         })
         .await?;
     let path = format!("/clusters/{}", cluster.name);
@@ -168,6 +173,7 @@ pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer
             .into_iter()
             .map(|hold| hold_line(hold, &visit))
             .collect(),
+        breaker: BreakerLine::of(&breaker, &cluster, now_ms),
         runs: runs.iter().map(|run| RunLine::of(run, now_ms)).collect(),
         times,
         line: layout

@@ -73,7 +73,8 @@ pub struct Because {
 }
 
 impl Because {
-    fn given(self) -> Option<String> {
+    /// The reason, if one was given.
+    pub fn given(self) -> Option<String> {
         Some(self.reason).filter(|reason| !reason.trim().is_empty())
     }
 }

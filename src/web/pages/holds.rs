@@ -11,9 +11,9 @@ use crate::models::hold::{self, Hold, NEVER_MS};
 use crate::models::node::Node;
 use crate::models::trigger::Trigger;
 use crate::models::{HoldId, HoldScope};
-use crate::web::commands;
 use crate::web::error::Answer;
 use crate::web::pages::{Layout, Nav, Visit};
+use crate::web::stops;
 use crate::web::view::{Badge, Moment, Status, relative};
 
 /// Holds that are over, shown below the active ones.
@@ -190,7 +190,7 @@ pub async fn add(visit: Visit, form: Form<Filled>) -> Answer {
         Ok(request) => request,
         Err(fault) => return refuse(&visit, filled, vec![fault]).await,
     };
-    let outcome = commands::begin_hold(&visit.app, &visit.caller, request).await;
+    let outcome = stops::begin_hold(&visit.app, &visit.caller, request).await;
     visit.changed().await;
     match outcome {
         Err(Error::Invalid(faults)) => refuse(&visit, filled, faults).await,
@@ -247,7 +247,7 @@ fn request(visit: &Visit, filled: &Filled) -> Result<hold::Request, Fault> {
 /// There is no such hold, or the database fails.
 pub async fn lift(visit: Visit, id: Path<i64>) -> Answer {
     let id = HoldId(id.into_inner());
-    let outcome = commands::lift_hold(&visit.app, &visit.caller, id).await;
+    let outcome = stops::lift_hold(&visit.app, &visit.caller, id).await;
     visit.changed().await;
     let done = |hold: Hold| format!("The hold on {} is lifted.", hold.subject());
     visit.went("/holds", outcome.map(done))

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod actions;
 pub mod audit;
+pub mod breaker;
 mod browser;
 pub mod cluster;
 pub mod counter;

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use crate::app::App;
 use crate::db::Connection;
 use crate::error::Result;
+use crate::models::breaker::Breaker;
 use crate::models::decision::Decision;
 use crate::models::finding::Finding;
 use crate::models::hold::Hold;
@@ -71,6 +72,8 @@ pub struct Gathered {
     pub tasks: Vec<Task>,
     /// Where EC2 and the nodes disagree.
     pub findings: Vec<Finding>,
+    /// What keeps clusters from launching.
+    pub breakers: Vec<Breaker>,
     /// Host keys that changed and wait for a person.
     pub offered: Vec<HostKey>,
 }
@@ -96,6 +99,7 @@ impl Gathered {
             workers: Worker::all(conn)?,
             tasks: Task::all(conn)?,
             findings: Finding::all(conn)?,
+            breakers: Breaker::all(conn)?,
             offered: HostKey::offered(conn)?,
             ..Self::default()
         })

@@ -9,9 +9,9 @@ use crate::models::step_run::StepRun;
 use crate::models::trigger::Trigger;
 use crate::models::{NodeId, NodeState, RunState};
 use crate::triggers::outage;
-use crate::web::pages::lines;
 use crate::web::pages::now::{Gathered, Item};
 use crate::web::pages::standing::{self, STALE_PERIODS, Standing};
+use crate::web::pages::{breaker, lines};
 use crate::web::view::{Badge, Status, duration, plural, relative};
 
 /// More silent nodes of a cluster than this become one line.
@@ -31,6 +31,7 @@ pub fn items(
     found.extend(approvals(gathered));
     found.extend(triggers(gathered));
     found.extend(short(gathered));
+    found.extend(breaker::items(gathered));
     found.extend(mass_loss(gathered, badges));
     found.extend(instances(gathered));
     found.extend(host_keys(gathered));
