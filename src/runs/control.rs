@@ -337,7 +337,11 @@ fn go_on(
     }
     if !others().any(|step| step.state == StepState::Failed) {
         for step in others().filter(|step| step.state == StepState::Skipped) {
-            let change = StepChange::to(StepState::Planned);
+            let change = StepChange {
+                // Whoever was asked before the run ended is asked anew.
+                approval_until_ms: step.approved_by.is_none().then_some(None),
+                ..StepChange::to(StepState::Planned)
+            };
             StepRun::change(conn, step.id, &[StepState::Skipped], &change)?;
         }
     }

@@ -92,6 +92,9 @@ async fn an_admin_stops_all_acting_until_it_is_lifted_and_nothing_is_started_mea
         refused,
         "All acting is stopped by admin-program: wrong machines are going. Nothing was started."
     );
+    let status = operator.get("/api/v1/status").await.expect(200).json();
+    let who = "stopped by admin-program: wrong machines are going";
+    assert_eq!(status["stopped"], who);
     let person = test.login(Role::Viewer).await;
     for page in ["/", "/clusters/web", "/runs", "/holds", "/audit"] {
         let body = person.get(page).await.expect(200).body;

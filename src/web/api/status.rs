@@ -10,13 +10,14 @@ use super::ok;
 use crate::app::App;
 use crate::db::Connection;
 use crate::error::Result;
-use crate::models::RunState;
 use crate::models::cluster::Cluster;
 use crate::models::counter::Counter;
+use crate::models::hold::Hold;
 use crate::models::node::Node;
 use crate::models::run::Run;
 use crate::models::task::Task;
 use crate::models::trigger::Trigger;
+use crate::models::{RunState, to_ms};
 use crate::web::error::Answer;
 
 /// How it stands.
@@ -44,6 +45,8 @@ pub struct Status {
     pub runs: BTreeMap<String, i64>,
     /// Tasks that failed at their last start.
     pub failed_tasks: Vec<String>,
+    /// Who stopped all acting and why; null when nobody has.
+    pub stopped: Option<String>,
 }
 
 struct Counts {
@@ -53,6 +56,7 @@ struct Counts {
     triggers: usize,
     runs: BTreeMap<String, i64>,
     failed_tasks: Vec<String>,
+    stopped: Option<String>,
 }
 
 /// `GET /status`.
@@ -81,6 +85,7 @@ pub async fn status(app: Data<App>) -> Answer {
         triggers: counts.triggers,
         runs: counts.runs,
         failed_tasks: counts.failed_tasks,
+        stopped: counts.stopped,
     }))
 }
 
@@ -106,5 +111,6 @@ fn count(conn: &mut Connection) -> Result<Counts> {
         triggers: Trigger::all(conn)?.len(),
         runs,
         failed_tasks: failed.map(|task| task.name).collect(),
+        stopped: Hold::stop(conn, to_ms(Utc::now()))?.map(|stop| stop.stopped()),
     })
 }
