@@ -12,6 +12,7 @@ use crate::clients::backoff::Backoff;
 use crate::clients::output::Exit;
 use crate::clients::ssh::connect::Connector;
 use crate::clients::ssh::connection::{Connection, label};
+use crate::clients::ssh::fault::{lost, upstream};
 use crate::clients::ssh::program::Program;
 use crate::clients::ssh::shell::{self, Inquirer, Reply};
 use crate::clients::ssh::talk::{self, Listener};
@@ -361,25 +362,6 @@ impl Engine {
     pub(super) fn open_connections(&self) -> usize {
         let peers = self.peers();
         peers.values().filter(|peer| peer.idle.is_some()).count()
-    }
-}
-
-/// Nothing was begun on the host. A key that is refused is refused again until a person has looked at it.
-pub(super) fn upstream(host: &Host, why: &str) -> Error {
-    Error::Upstream {
-        what: format!("ssh {}: {why}", label(host)),
-        retryable: !why.starts_with("refused: "),
-    }
-}
-
-/// What was begun may be over, or go on.
-fn lost(host: &Host, cause: &std::io::Error) -> Error {
-    Error::Upstream {
-        what: format!(
-            "ssh {}: the connection was lost while a command ran: {cause}",
-            label(host)
-        ),
-        retryable: false,
     }
 }
 

@@ -7,6 +7,7 @@ mod connect;
 mod connection;
 mod credentials;
 mod engine;
+mod fault;
 mod jump;
 mod keeper;
 mod known_hosts;
@@ -30,7 +31,8 @@ use tokio::time::Instant;
 use crate::clients::output::{ExecOutput, Exit};
 use crate::error::{Error, Result};
 use connection::label;
-use engine::{Done, Engine, Job, upstream};
+use engine::{Done, Engine, Job};
+use fault::upstream;
 use keeper::Keeper;
 use upload::Receipt;
 
