@@ -20,7 +20,7 @@ use crate::triggers::backtest::Stretch;
 use crate::triggers::evaluate;
 
 /// Runs that a person should look at.
-const WRONG: [RunState; 2] = [RunState::Stuck, RunState::Failed];
+const WRONG: [RunState; 3] = [RunState::Stuck, RunState::Waiting, RunState::Failed];
 
 pub(super) async fn runs(app: &App, args: Runs) -> anyhow::Result<ExitCode> {
     if let Some(id) = args.id {
@@ -115,6 +115,7 @@ fn step_json(step: &StepRun) -> Value {
     json!({
         "id": step.id, "order": step.position, "name": step.name, "action": step.action_name, "kind": step.kind,
         "state": step.state, "target": step.target_name, "attempt": step.attempt, "error": step.error,
+        "attempts": parsed(&step.attempts), "retry_at": step.retry_at_ms.map(time),
         "waits_until": step.waits_until_ms().map(time), "approved_by": step.approved_by,
         "outputs": parsed(&step.outputs), "report": parsed(&step.report),
         "started": step.started_ms.map(time), "finished": step.finished_ms.map(time),

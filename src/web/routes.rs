@@ -73,6 +73,28 @@ fn pages() -> Vec<Line> {
         get("/actions/{name}", VIEWER, p::actions::show),
         get("/actions/{name}/run", VIEWER, p::launch::preview_action),
         post("/actions/{name}/runs", OPERATOR, p::launch::run_action),
+        get("/profiles", VIEWER, p::profiles::list),
+        get("/holds", VIEWER, p::holds::list),
+        post("/holds", OPERATOR, p::holds::add),
+        post("/holds/{id}/lift", OPERATOR, p::holds::lift),
+        post("/example/removal", ADMIN, p::example::remove),
+        get("/instances", VIEWER, p::instances::list),
+        post("/instances/look", OPERATOR, p::instances::look),
+        post("/instances/{id}/adopt", OPERATOR, p::instances::adopt),
+        post("/instances/{id}/reap", OPERATOR, p::instances::reap),
+        post("/instances/{id}/forget", OPERATOR, p::instances::forget),
+        get("/tasks", VIEWER, p::tasks::list),
+        get("/audit", VIEWER, p::audit::list),
+        get("/account", VIEWER, p::account::show),
+        post("/account/password", VIEWER, p::account::change_password),
+        post("/theme", VIEWER, p::account::choose_theme),
+    ]
+}
+
+/// Runs, and what a person decides about them.
+fn runs() -> Vec<Line> {
+    use crate::web::pages as p;
+    vec![
         get("/runs", VIEWER, p::runs::list),
         get("/runs/{id}", VIEWER, p::run::show),
         post("/runs/{id}/cancellation", OPERATOR, p::decide::cancel),
@@ -93,21 +115,6 @@ fn pages() -> Vec<Line> {
             OPERATOR,
             p::decide::refuse,
         ),
-        get("/profiles", VIEWER, p::profiles::list),
-        get("/holds", VIEWER, p::holds::list),
-        post("/holds", OPERATOR, p::holds::add),
-        post("/holds/{id}/lift", OPERATOR, p::holds::lift),
-        post("/example/removal", ADMIN, p::example::remove),
-        get("/instances", VIEWER, p::instances::list),
-        post("/instances/look", OPERATOR, p::instances::look),
-        post("/instances/{id}/adopt", OPERATOR, p::instances::adopt),
-        post("/instances/{id}/reap", OPERATOR, p::instances::reap),
-        post("/instances/{id}/forget", OPERATOR, p::instances::forget),
-        get("/tasks", VIEWER, p::tasks::list),
-        get("/audit", VIEWER, p::audit::list),
-        get("/account", VIEWER, p::account::show),
-        post("/account/password", VIEWER, p::account::change_password),
-        post("/theme", VIEWER, p::account::choose_theme),
     ]
 }
 
@@ -115,7 +122,8 @@ fn pages() -> Vec<Line> {
 pub fn table() -> Vec<Line> {
     let api = api::table::operations();
     let api = api.into_iter().map(|operation| operation.line);
-    base().into_iter().chain(pages()).chain(api).collect()
+    let pages = pages().into_iter().chain(runs());
+    base().into_iter().chain(pages).chain(api).collect()
 }
 
 /// Attaches every line; a known path with another method answers 405 and says which would do.

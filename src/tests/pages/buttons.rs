@@ -447,3 +447,45 @@ async fn a_step_that_waits_for_approval_is_on_the_dashboard_and_approved_on_its_
     assert!(page.contains("The step is approved"), "{page}");
     assert!(page.contains("approved by operator"), "{page}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_is_tried_again_tells_its_attempts_with_their_reasons() {
+    let test = world().await;
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    let run = {
+        use headroom::models::step_run::{StepChange, StepRun};
+        use headroom::models::{RunState, StepState};
+        let conn = &mut *test.app.db.connection().unwrap();
+        let steps = [StepState::Started, StepState::Planned];
+        let run = scene::run(conn, now_ms - 60_000, RunState::Running, steps);
+        let step = StepRun::of_run(conn, run).unwrap()[0].id;
+        let tried = serde_json::json!([
+            {"attempt": 1, "failed_ms": now_ms - 9_000, "error": "<b>no</b> capacity"},
+            {"attempt": 2, "failed_ms": now_ms - 5_000, "error": "no capacity either"},
+        ]);
+        let change = StepChange {
+            attempt: Some(2),
+            error: Some(Some("no capacity either".into())),
+            retry_at_ms: Some(Some(now_ms + 90_000)),
+            attempts: Some(tried.to_string()),
+            ..StepChange::default()
+        };
+        assert!(StepRun::change(conn, step, &[StepState::Started], &change).unwrap());
+        run
+    };
+    let viewer = test.login(Role::Viewer).await;
+    let page = viewer.get(&format!("/runs/{run}")).await.expect(200).body;
+    for part in [
+        "It is tried again",
+        "Attempts that failed before: 2",
+        "attempt 1: &#60;b&#62;no&#60;/b&#62; capacity",
+        "attempt 2: no capacity either",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    let told = test.bearer(Role::Viewer);
+    let told = told.get(&format!("/api/v1/runs/{run}")).await.json();
+    let step = &told["steps"][0];
+    assert_eq!(step["attempts"][1]["number"], 2);
+    assert!(step["retry_at"].is_string(), "{step:#}");
+}

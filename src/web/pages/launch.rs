@@ -153,7 +153,10 @@ fn planned(plan: &Plan) -> Vec<PlannedStep> {
             kind: step.kind.clone(),
             on: on(step.target, step.target_name.as_deref()),
             summary: actions::summary(&step.kind, &step.settings),
-            timeout: duration(step.timeout_secs),
+            timeout: duration(step.timeout_secs)
+                + step
+                    .approval_secs
+                    .map_or("", |_| ", after a person's approval"),
             undo: actions::undo(&step.kind).unwrap_or("cannot be undone"),
         })
         .collect()
