@@ -51,7 +51,7 @@ const OF_THE_TEXT: &[(&str, &str)] = &[
     ),
     (
         "clusters: [{ name: web, colour: red }]",
-        "clusters[0].colour: is not known here; known are name, min_nodes, max_nodes, nodes",
+        "clusters[0].colour: is not known here; known are name, min_nodes, max_nodes, max_failed_launches, breaker_cooldown, max_launches_per_hour, nodes",
     ),
     (
         "clusters: [{ name: web, min_nodes: -1 }]",
