@@ -82,6 +82,7 @@ fn decide_all() -> anyhow::Result<Vec<Duration>> {
         holds: &[],
         open_run: None,
         open_capacity_run: None,
+        launch_refusal: None,
         previous_ms: Some(now_ms - MINUTE_MS),
         unreadable: None,
     };
