@@ -5,26 +5,23 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
 use crate::app::QUEUE_FILE;
-use crate::clients::ExecOutput;
 use crate::clients::command::Command;
 use crate::clients::zabbix::Zabbix;
+use crate::clients::{ExecOutput, descriptors};
+use crate::collectors::Descriptors;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::Result;
 use crate::jobs::queue::Queue;
-use crate::models::node::Node;
 use crate::models::ssh_profile::SshProfile;
 use crate::samples::Store;
 
 /// A peer that takes longer to answer is not there.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Descriptors that are used beside one connection per node.
-const OWN_DESCRIPTORS: u64 = 256;
 
 /// What a check found: a sentence; on failure also the remedy.
 type Finding = std::result::Result<String, String>;
@@ -48,7 +45,7 @@ pub(super) async fn doctor(config: Config) -> anyhow::Result<ExitCode> {
     findings.push(("zabbix", zabbix(&config).await));
     if let Ok(db) = db {
         findings.push(("private keys", private_keys(&db).await));
-        findings.push(("file descriptors", descriptors(&db).await));
+        findings.push(("file descriptors", file_descriptors(&db).await));
     }
     let mut broken = 0_u32;
     for (what, finding) in findings {
@@ -210,20 +207,16 @@ async fn private_keys(db: &Db) -> Finding {
     }
 }
 
-async fn descriptors(db: &Db) -> Finding {
-    let nodes = db
-        .read(Node::all)
-        .await
-        .map_err(|cause| cause.to_string())?
-        .len() as u64;
-    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|cause| cause.to_string())?;
-    let needed = nodes + OWN_DESCRIPTORS;
-    if limit < needed {
-        return Err(format!(
-            "{nodes} nodes need {needed} open files, the limit is {limit}: raise it with LimitNOFILE= or ulimit -n"
-        ));
+async fn file_descriptors(db: &Db) -> Finding {
+    let fleet = db.read(Descriptors::of_fleet).await;
+    let fleet = fleet.map_err(|cause| cause.to_string())?;
+    // As `serve` does.
+    let limit = descriptors::raise().ok_or("the limit of open files cannot be read")?;
+    match fleet.shortage(limit) {
+        Some(shortage) => Err(shortage),
+        None => Ok(format!(
+            "{limit} allowed, {} needed for {} nodes",
+            fleet.needed, fleet.nodes
+        )),
     }
-    Ok(format!(
-        "{limit} allowed, {needed} needed for {nodes} nodes"
-    ))
 }

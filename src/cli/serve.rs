@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::Utc;
 use futures::future::OptionFuture;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::Serve;
 use crate::app::App;
+use crate::clients::descriptors;
 use crate::config::Config;
 use crate::fleet;
 use crate::jobs::schedule::Role;
@@ -24,7 +24,8 @@ use crate::web::auth::ensure_first_admin;
 const GRACE: Duration = Duration::from_secs(60);
 
 pub(super) async fn serve(config: Config, args: Serve) -> anyhow::Result<ExitCode> {
-    raise_descriptor_limit();
+    // A connection per node needs descriptors; the usual soft limit of 1 024 would be too low for a large fleet.
+    descriptors::raise();
     let app = App::open(config).await?;
     prepare(&app, &args).await?;
     let web = args
@@ -110,18 +111,4 @@ async fn wait_for_stop(stopper: &Stopper) -> anyhow::Result<()> {
     tracing::info!("stopping: no new work, waiting for what is under way");
     stopper.stop();
     Ok(())
-}
-
-/// A connection per node needs descriptors; the usual soft limit of 1 024 would be too low for a large fleet.
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        if soft < hard {
-            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-        } else {
-            Ok(())
-        }
-    });
-    if let Err(cause) = raised {
-        tracing::warn!(%cause, "could not raise the limit of open files");
-    }
 }

@@ -2,6 +2,7 @@
 
 mod backoff;
 pub mod command;
+pub mod descriptors;
 pub mod docker;
 pub mod ec2;
 pub mod jmx;

@@ -4,6 +4,7 @@
 //! read side by side, none waits for another; what is not there at the deadline is an error reading.
 
 mod batch;
+mod descriptors;
 mod files;
 mod host_keys;
 mod jmx;
@@ -31,6 +32,7 @@ use crate::clients::ssh::Ssh;
 use crate::models::to_ms;
 use crate::samples::SeriesKey;
 
+pub use descriptors::Descriptors;
 pub use host_keys::RememberedKeys;
 pub use jvm::jvm_of;
 pub use plan::{Plan, load_targets};

@@ -10,6 +10,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::Utc;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ use super::losses::{Losses, News};
 use super::plans::{Plans, Round};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::models::collection;
+use crate::models::{collection, to_ms};
 use crate::triggers::evaluate::Breaches;
 
 /// Share of the tick that reading may take; what is not read by then is late, and the rest is left to deciding.
@@ -65,6 +66,14 @@ impl Collector {
             losses: Arc::default(),
             breaches: Arc::default(),
             alive,
+        }
+    }
+
+    /// Works out what is to be read before the first tick is due, so that what is wrong with it is told at the start.
+    pub async fn prepare(self) {
+        let alone = vec![self.app.worker.clone()];
+        if let Err(cause) = self.plans.round(to_ms(Utc::now()), alone).await {
+            tracing::warn!(%cause, "could not work out what is to be read");
         }
     }
 

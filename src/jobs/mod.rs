@@ -38,6 +38,7 @@ pub async fn work(app: App, roles: Vec<Role>, stop: Stop) {
             let collector = collector.clone();
             move |_, tick_ms| collector.clone().tick(tick_ms)
         };
+        workers.spawn(collector.clone().prepare());
         let every = periodic::every(app.clone(), TICK, stop.clone(), tick);
         workers.spawn(every.then(|()| collector.leave()));
     }

@@ -2,12 +2,14 @@
 //! the profiles' files, and goes by what was worked out before.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::collectors::{Plan, Target, owner};
+use crate::clients::descriptors;
+use crate::collectors::{Descriptors, Plan, Target, owner};
 use crate::db::Db;
 use crate::error::Result;
 use crate::models::revision;
@@ -38,6 +40,8 @@ pub(super) struct Plans {
     worker: String,
     tick_length_ms: i64,
     kept: Arc<Mutex<Option<Arc<Kept>>>>,
+    /// Open files of a need that was said not to be met.
+    lacking: Arc<AtomicU64>,
 }
 
 /// What holds for one revision of the fleet.
@@ -61,6 +65,7 @@ impl Plans {
             worker,
             tick_length_ms,
             kept: Arc::default(),
+            lacking: Arc::default(),
         }
     }
 
@@ -76,13 +81,16 @@ impl Plans {
                 let kept = plans.kept().filter(|kept| kept.holds(revision));
                 let kept = match kept {
                     Some(kept) => kept,
-                    None => plans.keep(Kept {
-                        revision,
-                        plan: Plan::load(conn, &plans.vault)?,
-                        rules: Arc::new(Rules::load(conn, plans.tick_length_ms)?),
-                        looked_at: Mutex::new(Instant::now()),
-                        shares: Mutex::default(),
-                    }),
+                    None => {
+                        plans.count_descriptors(Descriptors::of_fleet(conn)?);
+                        plans.keep(Kept {
+                            revision,
+                            plan: Plan::load(conn, &plans.vault)?,
+                            rules: Arc::new(Rules::load(conn, plans.tick_length_ms)?),
+                            looked_at: Mutex::new(Instant::now()),
+                            shares: Mutex::default(),
+                        })
+                    }
                 };
                 Ok(Round {
                     targets: kept.share(tick_ms, members, &plans.worker),
@@ -91,6 +99,18 @@ impl Plans {
                 })
             })
             .await
+    }
+
+    /// Says that there are too few descriptors for the fleet, so that nodes will be out of reach that nothing is wrong with: once, and again
+    /// when it has grown.
+    fn count_descriptors(&self, fleet: Descriptors) {
+        let Some(shortage) = descriptors::limit().and_then(|limit| fleet.shortage(limit)) else {
+            self.lacking.store(0, Ordering::Relaxed);
+            return;
+        };
+        if self.lacking.fetch_max(fleet.needed, Ordering::Relaxed) < fleet.needed {
+            tracing::error!("too few open files: {shortage}");
+        }
     }
 
     fn kept(&self) -> Option<Arc<Kept>> {

@@ -1,6 +1,7 @@
 //! The command line as a person or a script meets it: what it prints, and with which status it ends.
 
 mod approving;
+mod descriptors;
 mod keeping;
 mod looking;
 

@@ -24,6 +24,7 @@ pub struct Headroom {
     settings: Vec<(String, String)>,
     served: Option<Child>,
     token: Option<String>,
+    files: Option<u64>,
 }
 
 impl Headroom {
@@ -53,7 +54,13 @@ impl Headroom {
             settings: all,
             served: None,
             token: None,
+            files: None,
         }
+    }
+
+    /// Lets the commands from now on have so many files open.
+    pub fn allow_files(&mut self, count: u64) {
+        self.files = Some(count);
     }
 
     /// Changes a setting for the commands from now on.
@@ -72,7 +79,16 @@ impl Headroom {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headroom"));
+        let binary = env!("CARGO_BIN_EXE_headroom");
+        let mut command = match self.files {
+            Some(count) => {
+                // It becomes the command: the process id stays.
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={count}:{count}")).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
         command
             .args(arguments)
             .env_clear()
