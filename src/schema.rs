@@ -24,6 +24,7 @@ diesel::table! {
         agent -> Bool,
         certificate_file -> Nullable<Text>,
         proxy_jump -> Nullable<Text>,
+        connect_timeout_secs -> Nullable<BigInt>,
         host_keys -> Text,
         known_hosts_file -> Nullable<Text>,
         known_hosts -> Nullable<Text>,

@@ -297,6 +297,8 @@ fn login(
         HostKeyPolicy::FirstUse => Trust::FirstUse,
         HostKeyPolicy::Pinned => Trust::Pinned(Arc::new(pinned(profile)?)),
     };
+    let limit = profile.connect_timeout_secs.map(i64::unsigned_abs);
+    let limit = limit.map(Duration::from_secs);
     let via = match &profile.proxy_jump {
         Some(text) => {
             let (user, host, port) = jump(text)
@@ -305,12 +307,14 @@ fn login(
             Some(Host {
                 address: host.to_owned(),
                 port: port.unwrap_or(22),
-                login: Arc::new(Login::with(user, identity.clone(), trust.clone(), None)),
+                login: Arc::new(
+                    Login::with(user, identity.clone(), trust.clone(), None).within(limit),
+                ),
             })
         }
         None => None,
     };
-    let login = Login::with(&profile.login, identity, trust, via);
+    let login = Login::with(&profile.login, identity, trust, via).within(limit);
     Ok((port, Arc::new(login)))
 }
 

@@ -32,6 +32,8 @@ pub struct SshProfile {
     pub certificate_file: Option<String>,
     /// The host that nodes are reached through: `user@host:port`.
     pub proxy_jump: Option<String>,
+    /// How long connecting may take, where it is not the usual time.
+    pub connect_timeout_secs: Option<i64>,
     /// How a host's key is trusted.
     pub host_keys: HostKeyPolicy,
     /// Where pinned keys stand.
@@ -66,6 +68,8 @@ pub struct NewSshProfile {
     pub certificate_file: Option<String>,
     /// See [`SshProfile::proxy_jump`].
     pub proxy_jump: Option<String>,
+    /// See [`SshProfile::connect_timeout_secs`].
+    pub connect_timeout_secs: Option<i64>,
     /// See [`SshProfile::host_keys`].
     pub host_keys: HostKeyPolicy,
     /// See [`SshProfile::known_hosts_file`].

@@ -22,6 +22,7 @@ CREATE TABLE ssh_profiles (
     agent BOOLEAN NOT NULL,
     certificate_file TEXT,
     proxy_jump TEXT,
+    connect_timeout_secs BIGINT,
     host_keys TEXT NOT NULL,
     known_hosts_file TEXT,
     known_hosts TEXT,

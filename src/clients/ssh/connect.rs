@@ -1,12 +1,13 @@
 //! The way to a new connection: a bound on connections being made at once, the host's key judged, the login.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::clients::ssh::connection::{Connection, label};
 use crate::clients::ssh::jump::{Jump, Jumps};
@@ -20,10 +21,15 @@ const SUSPECT_HANDSHAKES: usize = 8;
 /// Hosts being dialled at once, per lane: each holds a descriptor until its time limit.
 const DIALS: usize = 512;
 
+/// About what a handshake takes: those that wait for a slot anyway are dialled within the time that it takes until theirs is free.
+const HANDSHAKE: Duration = Duration::from_millis(20);
+
 /// Slots for connecting.
 struct Lane {
     dials: Semaphore,
     handshakes: Semaphore,
+    slots: usize,
+    under_way: AtomicUsize,
 }
 
 impl Lane {
@@ -31,7 +37,30 @@ impl Lane {
         Self {
             dials: Semaphore::new(DIALS),
             handshakes: Semaphore::new(handshakes),
+            slots: handshakes.max(1),
+            under_way: AtomicUsize::new(0),
         }
+    }
+
+    /// Joins those that are connecting. After a start those are all nodes at once: they are spread at random, so that neither they nor what
+    /// stands in between meets all of them in the same millisecond. A few alone do not wait.
+    async fn join(&self) -> UnderWay<'_> {
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let joined = UnderWay(self);
+        if before >= self.slots {
+            let rounds = u32::try_from(before / self.slots).unwrap_or(u32::MAX);
+            sleep(HANDSHAKE.saturating_mul(rounds).mul_f64(rand::random())).await;
+        }
+        joined
+    }
+}
+
+/// Somebody who is connecting.
+struct UnderWay<'a>(&'a Lane);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -65,6 +94,7 @@ impl Connector {
     ) -> BoxFuture<'a, Result<Connection, String>> {
         async move {
             let lane = if suspect { &self.suspect } else { &self.sound };
+            let _joined = lane.join().await;
             let jump = host.login.via.as_ref().map(|via| self.jumps.of(via));
             let mut connection = self.dial(host, lane, jump.as_deref()).await?;
             let _slot = lane.handshakes.acquire().await;
@@ -72,8 +102,9 @@ impl Connector {
                 Some(jump) => jump.slot().await,
                 None => None,
             };
-            let greeted = timeout(self.limit, self.greet(host, &mut connection)).await;
-            match greeted.map_err(|_| self.late("the server did not finish the login"))? {
+            let limit = self.limit(host);
+            let greeted = timeout(limit, self.greet(host, &mut connection)).await;
+            match greeted.map_err(|_| late("the server did not finish the login", limit))? {
                 Ok(()) => {
                     tracing::debug!(host = label(host), "SSH connected");
                     Ok(connection)
@@ -88,9 +119,8 @@ impl Connector {
         .boxed()
     }
 
-    fn late(&self, step: &str) -> String {
-        let secs = self.limit.as_secs_f32();
-        format!("no connection: {step} within {secs} s")
+    fn limit(&self, host: &Host) -> Duration {
+        host.login.connect_limit.unwrap_or(self.limit)
     }
 
     /// Reaches a host until it greets, straight or through its jump host.
@@ -100,16 +130,17 @@ impl Connector {
         lane: &Lane,
         jump: Option<&Jump>,
     ) -> Result<Connection, String> {
+        let limit = self.limit(host);
         if let Some(jump) = jump {
             // It takes no slot here: its jump host needs one itself.
-            let stream = jump.tunnel(self, host, self.limit).await?;
+            let stream = jump.tunnel(self, host, limit).await?;
             let socket = Socket::tunnel(stream).map_err(|cause| format!("no socket: {cause}"))?;
-            let greeted = timeout(self.limit, Connection::over(socket)).await;
-            return greeted.map_err(|_| self.late("the host did not answer"))?;
+            let greeted = timeout(limit, Connection::over(socket)).await;
+            return greeted.map_err(|_| late("the host did not answer", limit))?;
         }
         let _slot = lane.dials.acquire().await;
-        let dialled = timeout(self.limit, Connection::dial(&host.address, host.port)).await;
-        dialled.map_err(|_| self.late("the host did not answer"))?
+        let dialled = timeout(limit, Connection::dial(&host.address, host.port)).await;
+        dialled.map_err(|_| late("the host did not answer", limit))?
     }
 
     async fn greet(&self, host: &Host, connection: &mut Connection) -> Result<(), String> {
@@ -121,7 +152,7 @@ impl Connector {
 
     /// Adds what a server offers to why nothing could be agreed on.
     async fn with_offer(&self, host: &Host, why: String) -> String {
-        match timeout(self.limit, offer::ask(&host.address, host.port)).await {
+        match timeout(self.limit(host), offer::ask(&host.address, host.port)).await {
             Ok(Ok(offer)) => format!(
                 "{why}; it offers key exchange {}; host keys {}; ciphers {}",
                 offer.key_exchange, offer.host_keys, offer.ciphers
@@ -179,6 +210,11 @@ impl Connector {
             }
         }
     }
+}
+
+fn late(step: &str, limit: Duration) -> String {
+    let secs = limit.as_secs_f32();
+    format!("no connection: {step} within {secs} s")
 }
 
 fn changed(known: &HostKey, shown: &HostKey) -> String {

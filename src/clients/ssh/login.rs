@@ -1,6 +1,7 @@
 //! How to log in: who, with what, by whose leave, and through what.
 
 use std::fmt;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -31,6 +32,7 @@ pub struct Login {
     pub(super) trust: Trust,
     pub(super) via: Option<Host>,
     pub(super) digest: [u8; 32],
+    pub(super) connect_limit: Option<Duration>,
 }
 
 impl Login {
@@ -59,7 +61,14 @@ impl Login {
             trust,
             via,
             digest,
+            connect_limit: None,
         }
+    }
+
+    /// The same, with a time limit of its own for reaching a host, and again for key exchange and login.
+    pub fn within(mut self, connect_limit: Option<Duration>) -> Self {
+        self.connect_limit = connect_limit;
+        self
     }
 }
 

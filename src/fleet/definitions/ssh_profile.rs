@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Inline, Reference, SECRET};
+use super::{Inline, Reference, SECRET, Secs};
 use crate::error::Result;
 use crate::fleet::ids::Ids;
 use crate::fleet::reader::Object;
@@ -47,6 +47,10 @@ pub struct SshProfile {
     /// The host that nodes are reached through: `host`, `user@host` or `user@host:port`; the same key logs in there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_jump: Option<String>,
+    /// How long reaching the host may take, and again how long key exchange and login may; 10 s if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub connect_timeout: Option<Secs>,
     /// How a host's key is trusted: `pinned` by default where known hosts are given, else `first_use`.
     pub host_keys: HostKeyPolicy,
     /// Where pinned keys stand, on Headroom's host.
@@ -78,6 +82,7 @@ impl SshProfile {
                 |text| jump(text).is_some(),
                 "must be a host, user@host or user@host:port",
             ),
+            connect_timeout: object.duration("connect_timeout", 1).map(Secs),
             host_keys: HostKeyPolicy::FirstUse,
             known_hosts_file: object.file_path("known_hosts_file"),
             known_hosts: object.text("known_hosts"),
@@ -173,6 +178,7 @@ impl SshProfile {
             agent: row.agent,
             certificate_file: row.certificate_file,
             proxy_jump: row.proxy_jump,
+            connect_timeout: row.connect_timeout_secs.map(Secs),
             host_keys: row.host_keys,
             known_hosts_file: row.known_hosts_file,
             known_hosts: row.known_hosts,
@@ -191,6 +197,7 @@ impl SshProfile {
             agent: self.agent,
             certificate_file: self.certificate_file.clone(),
             proxy_jump: self.proxy_jump.clone(),
+            connect_timeout_secs: self.connect_timeout.map(|timeout| timeout.0),
             host_keys: self.host_keys,
             known_hosts_file: self.known_hosts_file.clone(),
             known_hosts: self.known_hosts.clone(),

@@ -64,6 +64,7 @@ impl World {
                 agent: false,
                 certificate_file: None,
                 proxy_jump: None,
+                connect_timeout_secs: None,
                 host_keys: HostKeyPolicy::FirstUse,
                 known_hosts_file: None,
                 known_hosts: None,

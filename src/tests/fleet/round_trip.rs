@@ -84,6 +84,7 @@ fn ssh_profile(name: String) -> impl Strategy<Value = SshProfile> {
             passphrase: None,
             agent: false,
             certificate_file: pins.is_none().then(|| "/key-cert.pub".into()),
+            connect_timeout: (port % 3 == 0).then_some(Secs(45)),
             proxy_jump: (port % 2 == 0).then(|| "ops@bastion:2222".into()),
             host_keys: if pins.is_some() {
                 HostKeyPolicy::Pinned

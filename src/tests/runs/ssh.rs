@@ -38,6 +38,7 @@ impl Lab {
                     agent: false,
                     certificate_file: None,
                     proxy_jump: None,
+                    connect_timeout_secs: None,
                     host_keys: HostKeyPolicy::FirstUse,
                     known_hosts_file: None,
                     known_hosts: None,

@@ -1,10 +1,12 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use headroom::clients::ssh::{Options, Request, Trust};
+use headroom::clients::ssh::{Host, Identity, Login, Options, Request, Trust};
+use secrecy::SecretString;
 
 use super::{Lab, SECOND, host, host_with, request};
-use crate::support::sshd::{BadHost, Manners, Sshd};
+use crate::support::sshd::{BadHost, Manners, Sshd, USER};
 use crate::support::{ports, wait};
 
 /// Limits that a test can wait for.
@@ -46,6 +48,30 @@ async fn each_way_not_to_be_reached_is_told_apart() {
             .await;
         assert!(refusal.starts_with(expected), "{expected}: {refusal}");
         assert!(started.elapsed() < 5 * SECOND, "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn a_profile_may_allow_more_or_less_time_for_connecting() {
+    let sshd = Sshd::start(1);
+    let lab = Lab::with(quick());
+    let slow = BadHost::start(Manners::GreetsOnly).port();
+    for secs in [2, 3] {
+        let identity = Identity::Key {
+            key: SecretString::from(sshd.key()),
+            passphrase: None,
+            certificate: None,
+        };
+        let login = Login::with(USER, identity, Trust::FirstUse, None);
+        let host = Host {
+            login: Arc::new(login.within(Some(secs * SECOND))),
+            ..host_with(&sshd.key(), slow, Trust::FirstUse)
+        };
+        let started = Instant::now();
+        let refusal = lab.refusal(&host).await;
+        let late = format!("no connection: the server did not finish the login within {secs} s");
+        assert_eq!(refusal, late);
+        assert!(started.elapsed() >= secs * SECOND);
     }
 }
 

@@ -7,6 +7,7 @@ mod held;
 mod jump;
 mod login;
 mod lost;
+mod ramp;
 mod shells;
 mod trust;
 

@@ -1,0 +1,74 @@
+//! Many hosts at once, as after a start: so many handshakes at a time, over all and through each jump host.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::join_all;
+use headroom::clients::ssh::{Host, Options, Trust};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use super::{Lab, SECOND, host, host_with};
+use crate::support::sshd::Sshd;
+
+/// A host that greets, counts itself as spoken to, and says no more.
+async fn greeter(spoken_to: &Arc<AtomicUsize>) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let spoken_to = Arc::clone(spoken_to);
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"SSH-2.0-Slow_1.0\r\n").await.unwrap();
+        let mut buffer = [0; 4096];
+        // The first word of a client is its greeting: its handshake has begun.
+        if let Ok(1..) = stream.read(&mut buffer).await {
+            spoken_to.fetch_add(1, Ordering::SeqCst);
+            while let Ok(1..) = stream.read(&mut buffer).await {}
+        }
+    });
+    port
+}
+
+/// How many of twenty hosts are spoken to at a time: none of them ever answers, so that those are the first ones.
+async fn at_once(lab: &Lab, expected: usize, host: impl Fn(u16) -> Host) -> usize {
+    let spoken_to = Arc::new(AtomicUsize::new(0));
+    let ports = join_all((0..20).map(|_| greeter(&spoken_to))).await;
+    let hosts: Vec<Host> = ports.into_iter().map(host).collect();
+    let connect = join_all(hosts.iter().map(|host| lab.refusal(host)));
+    let watch = async {
+        while spoken_to.load(Ordering::SeqCst) < expected {
+            sleep(SECOND / 50).await;
+        }
+        // Time for one too many.
+        sleep(SECOND).await;
+        spoken_to.load(Ordering::SeqCst)
+    };
+    tokio::select! {
+        count = watch => count,
+        all = connect => panic!("all gave up before: {all:?}"),
+    }
+}
+
+#[tokio::test]
+async fn handshakes_at_once_are_bounded_over_all() {
+    let sshd = Sshd::start(1);
+    let lab = Lab::with(Options {
+        handshakes: 4,
+        ..Options::default()
+    });
+    let key = sshd.key();
+    let host = |port| host_with(&key, port, Trust::FirstUse);
+    assert_eq!(at_once(&lab, 4, host).await, 4);
+}
+
+#[tokio::test]
+async fn handshakes_at_once_are_bounded_through_each_jump_host() {
+    let sshd = Sshd::start(1);
+    let lab = Lab::new();
+    let jump = host(&sshd, Trust::FirstUse);
+    lab.word(&jump, "echo in").await;
+    let behind = |port| super::jump::behind(&sshd, "127.0.0.1", port, &jump);
+    assert_eq!(at_once(&lab, 8, behind).await, 8);
+}
