@@ -61,6 +61,7 @@ fn pages() -> Vec<Line> {
         ),
         get("/nodes/{name}", VIEWER, p::node::show),
         post("/nodes/{name}/host-key", ADMIN, p::node::accept_key),
+        post("/nodes/{name}/readings", OPERATOR, p::read_now::read),
         get("/nodes/{name}/jvms/{jvm}", OPERATOR, p::mbeans::show),
         get("/counters", VIEWER, p::counters::list),
         get("/counters/{name}", VIEWER, p::counter::show),

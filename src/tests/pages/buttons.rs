@@ -10,7 +10,7 @@ use crate::support::app::{Browser, PASSWORD, TestApp};
 use crate::support::http::{Answer, Request};
 
 /// Follows an answer with the cookies it set, as a browser does.
-async fn follow(browser: &Browser, answer: &Answer) -> Answer {
+pub(super) async fn follow(browser: &Browser, answer: &Answer) -> Answer {
     let flash = answer.header("set-cookie").split(';').next().unwrap();
     let request = Request::new("GET", answer.header("location"));
     let cookies = format!("{}; {flash}", browser.cookie);

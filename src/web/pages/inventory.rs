@@ -190,7 +190,7 @@ impl Inventory {
     }
 
     /// `web01`, or `web01/tomcat`.
-    fn label(&self, node: &Node, key: SeriesKey) -> String {
+    pub fn label(&self, node: &Node, key: SeriesKey) -> String {
         match key {
             SeriesKey::Jmx { jvm, .. } => {
                 let jvm = self.jvm_names.get(&jvm).map_or("", String::as_str);

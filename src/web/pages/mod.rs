@@ -23,6 +23,7 @@ pub mod mbeans;
 pub mod node;
 pub mod now;
 pub mod profiles;
+pub mod read_now;
 pub mod readings;
 pub mod run;
 pub mod runs;
