@@ -74,6 +74,10 @@ impl Lab {
     }
 
     /// The server of the first nodes.
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(dead_code, reason = "used by the recipe, which launches")
+    )]
     pub fn server(&self) -> &Sshd {
         &self.servers[0]
     }

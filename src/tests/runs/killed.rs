@@ -249,6 +249,11 @@ fn times(lines: &[String], at: usize) -> usize {
 }
 
 #[tokio::test]
+async fn killed_at_every_boundary_a_line_is_written_once_or_a_person_is_asked() {
+    assert_eq!(local_script().await.stuck, 2);
+}
+
+#[tokio::test]
 async fn killed_at_every_boundary_a_mail_is_sent_once_or_a_person_is_asked() {
     assert_eq!(email().await.stuck, 2);
 }
