@@ -16,6 +16,8 @@ use crate::support::faults::Fault;
 
 /// More kill points than any run has.
 const MOST: usize = 60;
+/// Kill points of a launch that is refused for good: three attempts of it.
+const ENOUGH: usize = 11;
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +97,8 @@ impl Trouble {
     /// The nodes that are left, and how the run ends.
     fn outcome(&self, plan: Plan) -> (usize, &'static [RunState]) {
         match (self, plan) {
-            (Self::Type(_, RunState::Failed), _) => (0, &[RunState::Failed]),
+            // Whoever has no time left to ask again cannot know that nothing was launched, and takes back what is not there.
+            (Self::Type(_, RunState::Failed), _) => (0, &[RunState::Failed, RunState::Undone]),
             (Self::Type(..), _) | (Self::Refused, Plan::Deploy) => (0, &[RunState::Undone]),
             (Self::Refused, _) => (plan.begins_with(), &[RunState::Failed]),
             (Self::Protected, _) => (plan.begins_with(), &[RunState::Failed]),
@@ -288,12 +291,17 @@ pub async fn every_point(
     if let Trouble::Type(instance_type, _) = trouble {
         world.edit(|profile| profile.instance_type = (*instance_type).into());
     }
-    for at in 0..MOST {
+    // What is tried again and again has the same points again and again.
+    let scarce = matches!(trouble, Trouble::Type(_, RunState::Failed));
+    for at in 0..if scarce { ENOUGH } else { MOST } {
         prepare(world, plan).await;
         let Some(place) = try_point(world, plan, trouble, points(at), &mut tally).await else {
             return (met, tally);
         };
         met.push(place);
+    }
+    if scarce {
+        return (met, tally);
     }
     panic!("{plan:?} has more than {MOST} points: {met:?}");
 }
