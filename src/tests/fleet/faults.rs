@@ -54,6 +54,14 @@ const OF_THE_TEXT: &[(&str, &str)] = &[
         "clusters[0].colour: is not known here; known are name, min_nodes, max_nodes, max_failed_launches, breaker_cooldown, max_launches_per_hour, nodes",
     ),
     (
+        "clusters: [{ name: web, breaker_cooldown: soon }]",
+        "clusters[0].breaker_cooldown: \"soon\" is not a duration such as 10s, 5m or 1h",
+    ),
+    (
+        "triggers: [{ name: t, cluster: c, steps: [{ action: a, target: none, approve_within: 1h }] }]",
+        "triggers[0].steps[0].approve_within: belongs to `approve: true`, which is missing",
+    ),
+    (
         "clusters: [{ name: web, min_nodes: -1 }]",
         "clusters[0].min_nodes: must be a whole number from 0 to 100000, not -1",
     ),

@@ -238,7 +238,7 @@ async fn a_mail_whose_acceptance_was_lost_is_not_sent_again_unless_it_may_be() {
         let settings = json!({
             "address": "lost@example.org", "title": "t", "content": "c", "repeatable": repeatable,
         });
-        let tell = Planned::new("tell", "Email", settings).within(2);
+        let tell = Planned::new("tell", "Email", settings).within(6);
         let run = lab.plan(OnFailure::Stop, &[tell]);
         assert_eq!(lab.drive(run).await, RunState::Failed);
         let error = lab.error(run, "tell");

@@ -10,6 +10,8 @@ use headroom::models::{HostKeyPolicy, OnFailure, RunState, StepTarget, Via};
 use headroom::runs::control::{self, Decision};
 use headroom::runs::execute;
 
+use serde_json::json;
+
 use super::lab::{Lab, Planned, new_node};
 use crate::support::sshd::{BadHost, Manners, Sshd, USER};
 use crate::support::{ports, wait};
@@ -121,15 +123,56 @@ async fn a_script_that_began_on_no_node_is_tried_again_within_its_time_limit() {
     let sshd = Sshd::start(1);
     let lab = lab();
     lab.add_ssh_node("web01", "127.0.0.1", ports::free(), &sshd);
-    let run = lab.plan(OnFailure::Stop, &[Planned::script("one", "true").within(2)]);
+    let run = lab.plan(OnFailure::Stop, &[Planned::script("one", "true").within(6)]);
     assert_eq!(lab.drive(run).await, RunState::Failed);
     let (step, error) = (lab.step(run, "one"), lab.error(run, "one"));
     assert!(step.attempt > 1, "{error}");
     assert!(
         error.contains("connection refused")
-            && error.contains("attempts were made within the time limit of 2 s"),
+            && error.contains("attempts were made within the time limit of 6 s"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_script_that_was_lost_sight_of_is_repeated_only_where_it_may_be() {
+    for repeatable in [false, true] {
+        let mut sshd = Sshd::start(1);
+        let lab = lab();
+        lab.add_ssh_node("web01", "127.0.0.1", sshd.port(), &sshd);
+        let log = sshd.scratch().join("log");
+        let file = log.display();
+        // The first time it goes on until its connection is lost.
+        let script = format!("echo here >> {file}; [ $(wc -l < {file}) -gt 1 ] || sleep 20");
+        let step = Planned::new(
+            "one",
+            "LocalScript",
+            json!({"script": script, "repeatable": repeatable}),
+        );
+        let run = lab.plan(OnFailure::Stop, &[step.within(15)]);
+        let ctx = lab.ctx.clone();
+        let driven = tokio::spawn(async move { execute::drive(&ctx, run).await });
+        let begun = log.clone();
+        tokio::task::spawn_blocking(move || {
+            wait::until("the script to begin", SOON, || begun.exists().then_some(()))
+        })
+        .await
+        .unwrap();
+        sshd.restart();
+        driven.await.unwrap().unwrap();
+        let step = lab.step(run, "one");
+        let lines = std::fs::read_to_string(&log).unwrap().lines().count();
+        if repeatable {
+            assert_eq!(lab.run(run).state, RunState::Succeeded, "{step:?}");
+            let lost = &step.tried().unwrap()[0].error;
+            assert!(lost.contains("the connection was lost"), "{lost}");
+            assert_eq!(lines, 2);
+        } else {
+            assert_eq!(lab.run(run).state, RunState::Failed, "{step:?}");
+            assert_eq!((step.attempt, lines), (1, 1), "{step:?}");
+            assert!(step.error.unwrap().contains("the connection was lost"));
+        }
+    }
 }
 
 #[tokio::test]
