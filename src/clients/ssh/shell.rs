@@ -209,7 +209,13 @@ impl Shell {
     /// Closes it; nothing runs in it any more.
     pub(super) async fn close(mut self, connection: &Connection) {
         let channel = &mut self.channel;
-        let closed = timeout(CLOSE_LIMIT, connection.drive(|| channel.close())).await;
+        // libssh2 takes any packet for the answer to its farewell: the server's own is waited for, since only then it counts a session less.
+        let farewell = async {
+            connection.drive(|| channel.close()).await?;
+            connection.drive(|| channel.wait_eof()).await?;
+            connection.drive(|| channel.wait_close()).await
+        };
+        let closed = timeout(CLOSE_LIMIT, farewell).await;
         tracing::trace!(?closed, "closed a held shell");
     }
 }
