@@ -201,13 +201,15 @@ impl Engine {
     ) -> Result<(Connection, Channel)> {
         loop {
             let (mut connection, fresh) = self.connection(host, eager).await?;
-            let mut begun = self.begin(host, &connection, command).await?;
+            let begun = talk::begin(&connection, command);
+            let mut begun = self.in_time(host, begun).await?;
             if begun.is_err()
                 && let Some(shell) = connection.shell.take()
             {
                 // The server may allow one session and no more.
                 shell.close(&connection).await;
-                begun = self.begin(host, &connection, command).await?;
+                let next = talk::begin_next(&connection, command);
+                begun = self.in_time(host, next).await?;
             }
             match begun {
                 Ok(channel) => {
@@ -225,13 +227,8 @@ impl Engine {
         }
     }
 
-    async fn begin(
-        &self,
-        host: &Host,
-        connection: &Connection,
-        command: &str,
-    ) -> Result<Result<Channel, ssh2::Error>> {
-        let begun = timeout(self.options.answer_limit, talk::begin(connection, command)).await;
+    async fn in_time<T>(&self, host: &Host, begun: impl Future<Output = T>) -> Result<T> {
+        let begun = timeout(self.options.answer_limit, begun).await;
         begun.map_err(|_| self.failed(host, self.no_answer()))
     }
 

@@ -107,7 +107,7 @@ pub(super) struct Shell {
 
 impl Shell {
     async fn open(connection: &Connection) -> Result<Self, ssh2::Error> {
-        let mut channel = talk::begin(connection, program::COMMAND).await?;
+        let mut channel = talk::begin_next(connection, program::COMMAND).await?;
         let merged = connection.drive(|| channel.handle_extended_data(ExtendedData::Merge));
         merged.await?;
         Ok(Self {

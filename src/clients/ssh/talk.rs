@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ssh2::{Channel, ErrorCode};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::clients::output::Exit;
 use crate::clients::ssh::connection::Connection;
@@ -21,6 +21,9 @@ const LINGER: Duration = Duration::from_millis(200);
 /// How often a talk without a word looks whether a keep-alive is due.
 pub(super) const KEEP_ALIVE_CHECK: Duration = Duration::from_secs(5);
 const BUFFER: usize = 32 * 1024;
+/// Between tries where the server may still count a session that has ended; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_millis(320);
 /// A channel could not be opened.
 const NO_CHANNEL: ErrorCode = ErrorCode::Session(-21);
 const CHANNEL_ENDED: [ErrorCode; 2] = [ErrorCode::Session(-26), ErrorCode::Session(-27)];
@@ -63,6 +66,24 @@ pub(super) async fn begin(connection: &Connection, command: &str) -> Result<Chan
         .drive(|| channel.exec(command))
         .await
         .map(|()| channel)
+}
+
+/// As [`begin`], on a connection on which something may just have been closed: a server that allows few sessions counts that one until it
+/// has reaped its process, of which it says nothing.
+pub(super) async fn begin_next(
+    connection: &Connection,
+    command: &str,
+) -> Result<Channel, ssh2::Error> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match begin(connection, command).await {
+            Err(cause) if cause.code() == NO_CHANNEL && pause <= LAST_PAUSE => {
+                sleep(pause).await;
+                pause *= 2;
+            }
+            begun => return begun,
+        }
+    }
 }
 
 /// Why a command could not be begun.
