@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use ssh2::{Channel, ErrorCode};
+use ssh2::Channel;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -20,14 +20,13 @@ use tokio::time::timeout;
 
 use crate::clients::ssh::connection::Connection;
 use crate::clients::ssh::socket::News;
+use crate::clients::ssh::talk::NO_CHANNEL;
 
 /// Between looks at keep-alives, and at whether anything still goes through.
 const ROUND: Duration = Duration::from_secs(5);
 /// A connection without tunnels is closed after so long.
 const IDLE: Duration = Duration::from_secs(60);
 const BUFFER: usize = 16 * 1024;
-/// The jump host answered that it cannot open a tunnel.
-const NOT_OPENED: ErrorCode = ErrorCode::Session(-21);
 
 /// A wish for a tunnel.
 pub(super) struct Order {
@@ -213,7 +212,7 @@ impl Switch {
             let answer = match self.connection.step(open).await {
                 Ok(None) => return Ok(moved),
                 Ok(Some(channel)) => self.tunnel(channel),
-                Err(cause) if cause.code() == NOT_OPENED => Err(format!(
+                Err(cause) if cause.code() == NO_CHANNEL => Err(format!(
                     "no connection: the jump host could not reach it: {}",
                     cause.message()
                 )),

@@ -25,7 +25,7 @@ const BUFFER: usize = 32 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_millis(320);
 /// A channel could not be opened.
-const NO_CHANNEL: ErrorCode = ErrorCode::Session(-21);
+pub(super) const NO_CHANNEL: ErrorCode = ErrorCode::Session(-21);
 const CHANNEL_ENDED: [ErrorCode; 2] = [ErrorCode::Session(-26), ErrorCode::Session(-27)];
 
 /// Listens to a command and says how long it may still run.
