@@ -1,7 +1,7 @@
 //! How fast the stores of samples are, and how much room a sample takes: `cargo run --release --example store [series] [ticks]`.
 //!
-//! Writes a fleet's readings, one batch a tick, then asks what a tick's decisions and a backtest ask. With REDIS_URL set it does the same
-//! to that server, under a prefix of its own, and removes it all. CPU is that of this process. The room a sample takes is only worth
+//! Writes a fleet's readings, one batch a tick, then asks what a tick's decisions and a backtest ask: of a file, or, with REDIS_URL set, of
+//! that server, under a prefix of its own, and removes it all. CPU is that of this process. The room a sample takes is only worth
 //! comparing after a day of ticks, since what each series has besides its samples is shared out among them.
 
 use std::error::Error;
@@ -36,6 +36,13 @@ async fn main() -> Outcome<()> {
     let ticks: i64 = number(24 * 60)?;
     println!("{series} series, {ticks} ticks of a minute, one batch a tick");
 
+    match std::env::var("REDIS_URL") {
+        Ok(url) => in_redis(&url, series, ticks).await,
+        Err(_) => embedded(series, ticks).await,
+    }
+}
+
+async fn embedded(series: i64, ticks: i64) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("samples.db");
     let store = Store::embedded(&path)?;
@@ -46,23 +53,24 @@ async fn main() -> Outcome<()> {
     let store = start_up(&path, series).await?;
     prune("embedded", &store, ticks).await?;
     verdict("embedded samples/s, at least 50000", rate >= RATE_TARGET);
+    Ok(())
+}
 
-    if let Ok(url) = std::env::var("REDIS_URL") {
-        let prefix = format!("headroom-bench-{}:", std::process::id());
-        let store = Store::redis(&url, &prefix, RETENTION)?;
-        let mut redis = redis::Client::open(url)?.get_connection()?;
-        let before = memory(&mut redis)?;
-        measure("redis", &store, series, ticks).await?;
-        let bytes = memory(&mut redis)?.saturating_sub(before);
-        let each = report_size("redis", bytes, series * ticks);
-        prune("redis", &store, ticks).await?;
-        store.prune(i64::MAX).await?;
-        if ticks >= 24 * 60 {
-            verdict(
-                "redis bytes a sample after a day, at most 16",
-                each <= BYTES_TARGET,
-            );
-        }
+async fn in_redis(url: &str, series: i64, ticks: i64) -> Outcome<()> {
+    let prefix = format!("headroom-bench-{}:", std::process::id());
+    let store = Store::redis(url, &prefix, RETENTION)?;
+    let mut redis = redis::Client::open(url)?.get_connection()?;
+    let before = memory(&mut redis)?;
+    measure("redis", &store, series, ticks).await?;
+    let bytes = memory(&mut redis)?.saturating_sub(before);
+    let each = report_size("redis", bytes, series * ticks);
+    prune("redis", &store, ticks).await?;
+    store.prune(i64::MAX).await?;
+    if ticks >= 24 * 60 {
+        verdict(
+            "redis bytes a sample after a day, at most 16",
+            each <= BYTES_TARGET,
+        );
     }
     Ok(())
 }
