@@ -37,7 +37,7 @@ pub(crate) trait Inquirer: Listener {
     fn preamble(&self) -> &'static str;
 
     /// What to write: the question, and the definitions it needs that the shell lacks.
-    fn question(&self, known: &mut Known) -> String;
+    fn question(&mut self, known: &mut Known) -> String;
 
     /// What to write when the answer has not come after a while.
     fn hurry(&self) -> (Duration, String);
@@ -123,7 +123,7 @@ impl Shell {
     }
 
     /// The text of a question, after all that a new shell must be told.
-    fn text<L: Inquirer>(&mut self, listener: &L) -> String {
+    fn text<L: Inquirer>(&mut self, listener: &mut L) -> String {
         let mut text = String::new();
         if self.asked == 0 {
             let token = super::token();

@@ -1,8 +1,10 @@
 //! Several scripts in a shell that is kept on the node: each is taught once and then named, and runs in a subshell of its own.
 //!
-//! Quick scripts run one after the other, which costs one process for each and four for all. The chain draws them from a list (descriptor 5);
-//! when it is not through in a moment, the shell itself draws the rest and starts them side by side, so that a slow script delays nobody and
-//! none runs twice. Starting a process is what all this costs a node: the frame itself is made of what the shell has built in.
+//! Quick scripts run one after the other, which costs one process for each and four for all. When this chain is not through in a moment, the
+//! shell itself starts those that are left side by side, so that a slow script delays nobody. The chain goes up the list and the shell down,
+//! and both draw a ticket for each script: an empty line of descriptor 5, a single byte, which two readers cannot tear apart. There are as many
+//! tickets as scripts, so the two meet, and none runs twice. Starting a process is what all this costs a node: the frame itself is made of what
+//! the shell has built in.
 //!
 //! Against forged frames the same holds as for a command of its own (`mod.rs`): the token is only ever an argument of the functions below,
 //! and a script is called with arguments of its own. A script whose text could tell a subshell from a shell of its own (`$$`, `$PPID`,
@@ -19,18 +21,21 @@ use crate::collectors::target::CounterSpec;
 /// How long scripts wait for each other.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// `_hc TOKEN`: runs what descriptor 5 lists. Its parts: the scripts, each with a mark before and after it on standard output and one after
-/// it on standard error; a reader that tells the first line of standard error; one that tells the first line of standard output, how many
-/// there are, and the exit status. Both go by the marks and never wait for a stream to be closed, which a background child may never do.
-/// `_hs TOKEN`: starts what is still listed, side by side.
+/// `_hc TOKEN INDEX:NUMBER …`: runs these scripts, as long as descriptor 5 has tickets. Its parts: the scripts, each with a mark before and
+/// after it on standard output and one after it on standard error; a reader that tells the first line of standard error; one that tells the
+/// first line of standard output, how many there are, and the exit status. Both go by the marks and never wait for a stream to be closed,
+/// which a background child may never do.
+/// `_hs TOKEN INDEX:NUMBER …`: starts these side by side, as long as there are tickets.
 const FUNCTIONS: &str = r#"_hf() { printf '\n%s %s v %s %.200s\n%s %s s %s\n' "$1" "$_hi" $c "$v" "$1" "$_hi" "$2" >&3; _hi=; }
 _hc() {
-{ { while read -r _hi _hn <&5; do
+{ { for _ha do case $_ha in *:*)
+read -r _hx <&5 || break
+_hi=${_ha%:*}
 printf '\n%s %s\n' "$1" "$_hi" >&4
-(eval "set --;_h$_hn" 2>&1 >&4 4>&- 5<&- </dev/null); _hr=$?
+(eval "set --;_h${_ha#*:}" 2>&1 >&4 4>&- 5<&- </dev/null); _hr=$?
 printf '\n%s %s %s\n' "$1" "$_hi" $_hr
-printf '\n%s %s %s\n' "$1" "$_hi" $_hr >&4
-done; printf '\n%s .\n' "$1"; printf '\n%s .\n' "$1" >&4; } 3>&- | {
+printf '\n%s %s %s\n' "$1" "$_hi" $_hr >&4;;
+esac; done; printf '\n%s .\n' "$1"; printf '\n%s .\n' "$1" >&4; } 3>&- | {
 e=
 while read -r a b c; do case $a in
 "$1") [ "$b" != . ] || break
@@ -52,10 +57,12 @@ done
 } 5<&- &
 _hp="$_hp $!"
 }
-_hs() { while read -r _hi _hn <&5; do _hc "$1" 5<<E
-$_hi $_hn
+_hs() { for _ha do case $_ha in *:*)
+read -r _hx <&5 || break
+_hc "$1" "$_ha" 5<<E
+
 E
-done; }
+;; esac; done; _ha=; }
 "#;
 
 /// What a script says that is not the same in a subshell as in a shell of its own.
@@ -68,6 +75,8 @@ const OWN_SHELL: [&str; 12] = [
 pub(in crate::collectors) struct Held {
     batch: Batch,
     scripts: Vec<(Arc<CounterSpec>, u64)>,
+    /// What was asked: each script's index, and the number of the function that it is in the shell.
+    list: Vec<String>,
 }
 
 impl Held {
@@ -84,6 +93,7 @@ impl Held {
         Self {
             batch,
             scripts: scripts.collect(),
+            list: Vec::new(),
         }
     }
 
@@ -112,23 +122,28 @@ impl Inquirer for Held {
         FUNCTIONS
     }
 
-    fn question(&self, known: &mut Known) -> String {
+    fn question(&mut self, known: &mut Known) -> String {
         let mut definitions = String::new();
         // `jobs` forgets what has ended.
-        let mut question = String::from("jobs;_hp=;exec 5<<E\n");
+        let mut tickets = String::from("jobs;_hp=;exec 5<<E\n");
+        self.list.clear();
         for (index, (counter, hash)) in self.scripts.iter().enumerate() {
             let script = counter.script();
             let (number, new) = known.number(*hash, script.len());
             if new {
                 definitions.push_str(&definition(number, script));
             }
-            question.push_str(&format!("{index} {number}\n"));
+            tickets.push('\n');
+            self.list.push(format!("{index}:{number}"));
         }
-        format!("{definitions}{question}E\n_hc {}\n", self.batch.token)
+        let list = self.list.join(" ");
+        format!("{definitions}{tickets}E\n_hc {} {list}\n", self.batch.token)
     }
 
     fn hurry(&self) -> (Duration, String) {
-        (PATIENCE, format!("_hs {}\n", self.batch.token))
+        let last_first: Vec<&str> = self.list.iter().rev().map(String::as_str).collect();
+        let list = last_first.join(" ");
+        (PATIENCE, format!("_hs {} {list}\n", self.batch.token))
     }
 
     fn progress(&self) -> Progress {

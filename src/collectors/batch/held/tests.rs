@@ -51,31 +51,39 @@ impl Shell {
         }
     }
 
-    /// Asks and listens until the answer is complete, or the limit.
+    /// Asks and listens until the answer is complete, or the limit, and a little longer.
     fn ask(&mut self, scripts: &[&str]) -> Held {
+        let (mut held, started) = self.ask_and_hurry(scripts, PATIENCE);
+        while let Ok(bytes) = self.said.recv_timeout(Duration::from_millis(100)) {
+            held.stdout(&bytes, started.elapsed());
+        }
+        held
+    }
+
+    /// Asks, says after a while that it takes too long, and listens until the answer is complete, or the limit.
+    fn ask_and_hurry(&mut self, scripts: &[&str], after: Duration) -> (Held, Instant) {
         self.asked += 1;
         let mut held = held(&format!("5f0c2b7d{:08}", self.asked), scripts);
         let question = held.question(&mut self.known);
-        let (after, hurry) = held.hurry();
+        let (_, hurry) = held.hurry();
         self.stdin.write_all(question.as_bytes()).unwrap();
         let started = Instant::now();
         let mut hurried = false;
         while held.progress() == Progress::Open && started.elapsed() < LIMIT {
-            match self.said.recv_timeout(Duration::from_millis(20)) {
+            let left = after.saturating_sub(started.elapsed());
+            let pause = if hurried { LIMIT } else { left };
+            match self.said.recv_timeout(pause.min(Duration::from_millis(20))) {
                 Ok(bytes) => held.stdout(&bytes, started.elapsed()),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if started.elapsed() > after && !hurried {
+            if started.elapsed() >= after && !hurried {
                 // The shell may have been killed.
                 drop(self.stdin.write_all(hurry.as_bytes()));
                 hurried = true;
             }
         }
-        while let Ok(bytes) = self.said.recv_timeout(Duration::from_millis(100)) {
-            held.stdout(&bytes, started.elapsed());
-        }
-        held
+        (held, started)
     }
 
     fn read(&mut self, scripts: &[&str]) -> Vec<Result<f64, String>> {
@@ -191,7 +199,7 @@ fn nothing_that_a_script_does_reaches_another_or_the_next_tick() {
         "cd /; x=1; export HOME=/nowhere; umask 777; alias echo=false; set -eu; IFS=1; echo 1",
         "cut() { echo 99; }; echo() { printf 98; }; PATH=/nowhere; readonly PATH; ulimit -n 4; echo 2",
         "exec 0<&- 1>&- 2>&-; for i in 3 4 5 6 7 8 9; do eval \"exec $i>&-\"; done",
-        "_hi=7; _hn=7; unset -f _hc _hf _hs; cat; echo 3",
+        "_hi=7; _ha=7:7; _hx=7; unset -f _hc _hf _hs; cat; echo 3",
         "trap 'echo 97' EXIT TERM; set -- a b c; sleep 100 & echo 4",
         "jobs; read -r x; echo 5",
     ];
@@ -256,6 +264,31 @@ fn a_slow_script_delays_nobody_and_none_runs_twice() {
             .collect();
         ran.sort();
         assert_eq!(ran, ["a", "b", "c", "d"], "{name}");
+    }
+}
+
+#[test]
+fn the_chain_and_the_hurried_shell_draw_scripts_from_one_list_and_none_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let scripts: Vec<String> = (0..16)
+        .map(|number| format!("echo {number} >>{}; echo {}", log.display(), 100 + number))
+        .collect();
+    let scripts: Vec<&str> = scripts.iter().map(String::as_str).collect();
+    let expected: Vec<Result<f64, String>> = (100..116).map(|value| Ok(value.into())).collect();
+    for name in SHELLS {
+        let mut shell = Shell::open(name);
+        // Somewhere in these milliseconds the chain is at work, on any machine.
+        for round in 0..120 {
+            std::fs::write(&log, "").unwrap();
+            let after = Duration::from_micros(250 * round);
+            let (held, _) = shell.ask_and_hurry(&scripts, after);
+            assert_eq!(verdicts(&held), expected, "{name}, hurried after {after:?}");
+            let ran = std::fs::read_to_string(&log).unwrap();
+            let mut ran: Vec<u32> = ran.lines().map(|line| line.parse().unwrap()).collect();
+            ran.sort_unstable();
+            assert!(ran.iter().copied().eq(0..16), "{name}: {ran:?}");
+        }
     }
 }
 
