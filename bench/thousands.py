@@ -118,7 +118,8 @@ def write(seen, nodes):
     return f"""# Ten thousand nodes a minute
 
 {nodes} nodes x {len(SCRIPTS)} counters, a tick every {TICK_S} s, {len(seen["memory"])} minutes, on the machine that also plays the nodes. The nodes are **stand-ins**:
-asyncssh speaks SSH for them (its cost is not in the figures) and a real /bin/sh answers; `ssh.md` has the figure on real sshd for 200 nodes, `soak.md` for 1 000.
+asyncssh speaks SSH for them (its cost is not in the figures) and says what a real /bin/sh said to the same question; `ssh.md` has the figure on real
+sshd for 200 nodes, `soak.md` for 1 000.
 All of them were connected and read after {seen["connected_s"] / 60:.0f} minutes.
 
 {table}
