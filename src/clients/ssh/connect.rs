@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::clients::ssh::connection::{Connection, label};
+use crate::clients::ssh::fault::Trouble;
 use crate::clients::ssh::jump::{Jump, Jumps};
 use crate::clients::ssh::offer;
 use crate::clients::ssh::socket::Socket;
@@ -91,17 +92,18 @@ impl Connector {
         &'a self,
         host: &'a Host,
         suspect: bool,
-    ) -> BoxFuture<'a, Result<Connection, String>> {
+    ) -> BoxFuture<'a, Result<Connection, Trouble>> {
         async move {
-            let lane = if suspect { &self.suspect } else { &self.sound };
+            let lane = self.lane(suspect);
             let _joined = lane.join().await;
             let jump = host.login.via.as_ref().map(|via| self.jumps.of(via));
-            let mut connection = self.dial(host, lane, jump.as_deref()).await?;
-            let _slot = lane.handshakes.acquire().await;
+            let mut connection = self.dial(host, suspect, jump.as_deref()).await?;
+            // In this order: who waits for its jump host takes no slot from those behind another, or behind none.
             let _turn = match &jump {
                 Some(jump) => jump.slot().await,
                 None => None,
             };
+            let _slot = lane.handshakes.acquire().await;
             let limit = self.limit(host);
             let greeted = timeout(limit, self.greet(host, &mut connection)).await;
             match greeted.map_err(|_| late("the server did not finish the login", limit))? {
@@ -111,12 +113,16 @@ impl Connector {
                 }
                 Err(why) if connection.no_common_method && jump.is_none() => {
                     drop(connection);
-                    Err(self.with_offer(host, why).await)
+                    Err(self.with_offer(host, why).await.into())
                 }
-                Err(why) => Err(why),
+                Err(why) => Err(why.into()),
             }
         }
         .boxed()
+    }
+
+    fn lane(&self, suspect: bool) -> &Lane {
+        if suspect { &self.suspect } else { &self.sound }
     }
 
     fn limit(&self, host: &Host) -> Duration {
@@ -127,20 +133,20 @@ impl Connector {
     async fn dial(
         &self,
         host: &Host,
-        lane: &Lane,
+        suspect: bool,
         jump: Option<&Jump>,
-    ) -> Result<Connection, String> {
+    ) -> Result<Connection, Trouble> {
         let limit = self.limit(host);
         if let Some(jump) = jump {
             // It takes no slot here: its jump host needs one itself.
-            let stream = jump.tunnel(self, host, limit).await?;
+            let stream = jump.tunnel(self, host, suspect, limit).await?;
             let socket = Socket::tunnel(stream).map_err(|cause| format!("no socket: {cause}"))?;
             let greeted = timeout(limit, Connection::over(socket)).await;
-            return greeted.map_err(|_| late("the host did not answer", limit))?;
+            return Ok(greeted.map_err(|_| late("the host did not answer", limit))??);
         }
-        let _slot = lane.dials.acquire().await;
+        let _slot = self.lane(suspect).dials.acquire().await;
         let dialled = timeout(limit, Connection::dial(&host.address, host.port)).await;
-        dialled.map_err(|_| late("the host did not answer", limit))?
+        Ok(dialled.map_err(|_| late("the host did not answer", limit))??)
     }
 
     async fn greet(&self, host: &Host, connection: &mut Connection) -> Result<(), String> {

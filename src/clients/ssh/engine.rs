@@ -12,7 +12,7 @@ use crate::clients::backoff::Backoff;
 use crate::clients::output::Exit;
 use crate::clients::ssh::connect::Connector;
 use crate::clients::ssh::connection::{Connection, label};
-use crate::clients::ssh::fault::{lost, upstream};
+use crate::clients::ssh::fault::{Trouble, lost, upstream};
 use crate::clients::ssh::program::Program;
 use crate::clients::ssh::shell::{self, Inquirer, Reply};
 use crate::clients::ssh::talk::{self, Listener};
@@ -273,7 +273,11 @@ impl Engine {
             return Err(upstream(host, &why));
         }
         let connected = self.connector.connect(host, failing).await;
-        connected.map_err(|why| self.failed(host, why))
+        connected.map_err(|trouble| match trouble {
+            Trouble::Host(why) => self.failed(host, why),
+            // Nothing is known of the host: it is tried again as soon as its jump host is.
+            Trouble::Jump(why) => upstream(host, &why),
+        })
     }
 
     /// What is on record about a host's keys.
@@ -378,6 +382,13 @@ async fn within<T, R>(
     tokio::select! {
         biased;
         done = work => done,
-        () = over => Err(upstream(host, "no command could be started before its time was over")),
+        () = over => {
+            let way = match &host.login.via {
+                Some(jump) => format!("; the way there is through the jump host {}", label(jump)),
+                None => String::new(),
+            };
+            let why = format!("no command could be started before its time was over{way}");
+            Err(upstream(host, &why))
+        }
     }
 }

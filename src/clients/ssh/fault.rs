@@ -4,6 +4,21 @@ use crate::clients::ssh::Host;
 use crate::clients::ssh::connection::label;
 use crate::error::Error;
 
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// What is wrong with the host itself.
+    Host(String),
+    /// What is wrong with the jump host in front of it: nothing is known of the host.
+    Jump(String),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self::Host(why)
+    }
+}
+
 /// Nothing was begun on the host. A key that is refused is refused again until a person has looked at it.
 pub(super) fn upstream(host: &Host, why: &str) -> Error {
     Error::Upstream {

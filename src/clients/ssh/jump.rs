@@ -1,32 +1,42 @@
-//! Ways through jump hosts: several hosts share one connection to a jump host, each with a tunnel of its own.
+//! Ways through jump hosts: several hosts share a connection to a jump host, each with a tunnel of its own.
 //!
-//! libssh2 opens one tunnel at a time on a connection, and a host behind that does not answer holds it up: while that lasts, others go over a
-//! further connection, up to a few.
+//! libssh2 opens one tunnel at a time on a connection, and a host behind that does not answer holds it up until the jump host gives up on it,
+//! which may take minutes. So whoever wants a tunnel waits for a turn at a connection that is not held up; if all are, another is made, up to
+//! a few, and then the one with the fewest tunnels is given up for a new one. Hosts that failed last time have connections of their own: what
+//! they hold up is nobody else's.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use futures::FutureExt as _;
+use futures::future::select_all;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use crate::clients::backoff::Backoff;
 use crate::clients::ssh::Host;
 use crate::clients::ssh::connect::Connector;
-use crate::clients::ssh::connection::label;
-use crate::clients::ssh::switch::{Order, Switch};
+use crate::clients::ssh::connection::{Connection, label};
+use crate::clients::ssh::fault::Trouble;
+use crate::clients::ssh::switch::{Order, Switch, Turn};
 
-/// Connections to one jump host.
+/// Connections to one jump host, and further ones for hosts that failed last time.
 const LINKS: usize = 4;
-/// A tunnel that takes longer holds up the others.
+const SUSPECT_LINKS: usize = 2;
+/// A turn that takes longer holds up the others.
 const STUCK: Duration = Duration::from_millis(500);
+/// A connection that is held up for so long is given up when there may be no other.
+const HELD: Duration = Duration::from_secs(3);
 /// Handshakes at once through one jump host.
 const HANDSHAKES: usize = 8;
-/// How long a jump host that cannot be reached is left alone.
-const PAUSE: Duration = Duration::from_secs(5);
-/// Hosts that wait for a tunnel of one connection.
-const ORDERS: usize = 64;
+/// How long a jump host that cannot be reached is left alone. One login is all that a try costs it, and all that is behind waits for it.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The jump hosts in use.
 #[derive(Default)]
@@ -39,32 +49,70 @@ pub(super) struct Jump {
     handshakes: Semaphore,
 }
 
-#[derive(Default)]
 struct Links {
     open: Vec<Link>,
-    failed: Option<(Instant, String)>,
+    backoff: Backoff,
 }
 
+/// A connection to it.
 #[derive(Clone)]
 struct Link {
     orders: mpsc::Sender<Order>,
-    /// Since when a tunnel is being opened.
-    opening: Arc<Mutex<Option<Instant>>>,
+    turns: Arc<Semaphore>,
+    /// Since when somebody has the turn.
+    since: Arc<Mutex<Option<Instant>>>,
+    tunnels: Arc<AtomicUsize>,
+    /// Whether it is for hosts that failed last time.
+    suspect: bool,
+    task: AbortHandle,
 }
 
 impl Link {
-    fn stuck(&self) -> bool {
-        let since = *self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        since.is_some_and(|since| since.elapsed() > STUCK)
+    fn over(connection: Connection, jump: &Host, suspect: bool) -> Self {
+        // Whoever has the turn orders once.
+        let (orders, receiver) = mpsc::channel(1);
+        let turns = Arc::new(Semaphore::new(1));
+        let tunnels = Arc::default();
+        let switch = Switch::new(label(jump), connection, receiver, Arc::clone(&tunnels));
+        let over = Arc::clone(&turns);
+        let task = tokio::spawn(async move {
+            switch.run().await;
+            over.close();
+        });
+        Self {
+            orders,
+            turns,
+            since: Arc::default(),
+            tunnels,
+            suspect,
+            task: task.abort_handle(),
+        }
+    }
+
+    /// For how long it has been held up.
+    fn held(&self) -> Duration {
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Ends it with all its tunnels.
+    fn give_up(&self) {
+        self.task.abort();
+        self.turns.close();
     }
 
     /// A tunnel, or why there is none; nothing: the connection is gone.
-    async fn tunnel(&self, to: &Host) -> Option<Result<UnixStream, String>> {
+    async fn tunnel(
+        &self,
+        to: &Host,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<Result<UnixStream, String>> {
         let (reply, answer) = oneshot::channel();
         let order = Order {
             address: to.address.clone(),
             port: to.port,
             reply,
+            turn: Turn::begin(permit, &self.since),
         };
         self.orders.send(order).await.ok()?;
         answer.await.ok()
@@ -80,22 +128,28 @@ impl Jumps {
             let _infallible = write!(name, "{byte:02x}");
         }
         let mut jumps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || {
-            Arc::new(Jump {
-                host: host.clone(),
-                links: tokio::sync::Mutex::default(),
-                handshakes: Semaphore::new(HANDSHAKES),
-            })
-        };
         if !jumps.contains_key(&name) {
             // Those of logins that have changed since.
             jumps.retain(|_, jump| Arc::strong_count(jump) > 1 || jump.in_use());
         }
-        Arc::clone(jumps.entry(name).or_insert_with(fresh))
+        let jump = jumps.entry(name).or_insert_with(|| Jump::new(host));
+        Arc::clone(jump)
     }
 }
 
 impl Jump {
+    fn new(host: &Host) -> Arc<Self> {
+        let links = Links {
+            open: Vec::new(),
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+        };
+        Arc::new(Self {
+            host: host.clone(),
+            links: tokio::sync::Mutex::new(links),
+            handshakes: Semaphore::new(HANDSHAKES),
+        })
+    }
+
     /// A slot for a handshake through it.
     pub(super) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
@@ -109,64 +163,121 @@ impl Jump {
         })
     }
 
-    /// A tunnel to a host behind it.
+    /// A tunnel to a host behind it; `suspect`: whether that host failed last time.
     pub(super) async fn tunnel(
         &self,
         connector: &Connector,
         to: &Host,
+        suspect: bool,
         limit: Duration,
-    ) -> Result<UnixStream, String> {
+    ) -> Result<UnixStream, Trouble> {
+        let jump = label(&self.host);
         // A connection that was found is only known to be gone once it is used.
-        let mut gone = false;
         for _ in 0..2 {
-            let link = self.link(connector).await;
-            let link = link.map_err(|why| format!("the jump host {}: {why}", label(&self.host)))?;
-            match timeout(limit, link.tunnel(to)).await {
-                Ok(Some(answer)) => return answer,
-                Ok(None) => gone = true,
-                Err(_) => break,
+            let (link, permit) = self.turn(connector, suspect, limit).await?;
+            let asked = Instant::now();
+            let given_up = match timeout(limit, link.tunnel(to, permit)).await {
+                Ok(Some(answer)) => return answer.map_err(Trouble::Host),
+                Ok(None) => asked.elapsed() >= HELD,
+                Err(_) => true,
+            };
+            if given_up {
+                let secs = asked.elapsed().as_secs();
+                return Err(Trouble::Host(format!(
+                    "no connection: the jump host {jump} did not reach it within {secs} s"
+                )));
             }
         }
-        let jump = label(&self.host);
-        if gone {
-            return Err(format!("the jump host {jump} hung up"));
-        }
-        let secs = limit.as_secs_f32();
-        Err(format!(
-            "no connection: the jump host {jump} did not reach it within {secs} s"
-        ))
+        Err(Trouble::Jump(format!("the jump host {jump} hung up")))
     }
 
-    /// A connection to it that is not held up; all who need a new one wait for the same.
-    async fn link(&self, connector: &Connector) -> Result<Link, String> {
+    /// A turn at one of the connections.
+    async fn turn(
+        &self,
+        connector: &Connector,
+        suspect: bool,
+        limit: Duration,
+    ) -> Result<(Link, OwnedSemaphorePermit), Trouble> {
+        let mut waited = Duration::ZERO;
+        while waited < limit {
+            let links = self.links(connector, suspect, !waited.is_zero()).await;
+            let links = links.map_err(|why| {
+                Trouble::Jump(format!("the jump host {}: {why}", label(&self.host)))
+            })?;
+            let asked = Instant::now();
+            let turns = links.iter().map(|link| {
+                let turn = Arc::clone(&link.turns).acquire_owned();
+                turn.map(|permit| permit.map(|permit| (link.clone(), permit)))
+                    .boxed()
+            });
+            if let Ok((Ok(turn), ..)) = timeout(STUCK, select_all(turns)).await {
+                return Ok(turn);
+            }
+            waited += asked.elapsed();
+        }
+        Err(Trouble::Jump(format!(
+            "the jump host {} opened no tunnel within {} s: it is slow, or held up by hosts behind it that do not answer",
+            label(&self.host),
+            limit.as_secs()
+        )))
+    }
+
+    /// The connections to wait for a turn at: with one that is not held up, and one more where someone had to wait (`queued`), if there can
+    /// be. All who need a new one wait for the same.
+    async fn links(
+        &self,
+        connector: &Connector,
+        suspect: bool,
+        queued: bool,
+    ) -> Result<Vec<Link>, String> {
         let mut links = self.links.lock().await;
         links.open.retain(|link| !link.orders.is_closed());
-        if let Some(free) = links.open.iter().find(|link| !link.stuck()) {
-            return Ok(free.clone());
+        let found = links.open.iter().filter(|link| link.suspect == suspect);
+        let mut found: Vec<Link> = found.cloned().collect();
+        let full = found.len() >= if suspect { SUSPECT_LINKS } else { LINKS };
+        let usable = found.iter().any(|link| link.held() <= STUCK);
+        if usable && (full || !queued) {
+            return Ok(found);
         }
-        if links.open.len() >= LINKS
-            && let Some(any) = links.open.first()
-        {
-            return Ok(any.clone());
+        if full {
+            let held = found.iter().filter(|link| link.held() >= HELD);
+            let Some(held) = held.min_by_key(|link| link.tunnels.load(Ordering::Relaxed)) else {
+                return Ok(found);
+            };
+            held.give_up();
+            links
+                .open
+                .retain(|link| !link.orders.same_channel(&held.orders));
         }
-        if let Some((at, why)) = &links.failed
-            && at.elapsed() < PAUSE
-        {
-            return Err(why.clone());
+        match links.connect(connector, &self.host, suspect).await {
+            Ok(link) => found.insert(0, link),
+            Err(_) if usable => {}
+            Err(why) => return Err(why),
         }
-        match connector.connect(&self.host, false).await {
+        Ok(found)
+    }
+}
+
+impl Links {
+    async fn connect(
+        &mut self,
+        connector: &Connector,
+        jump: &Host,
+        suspect: bool,
+    ) -> Result<Link, String> {
+        if let Some(why) = self.backoff.refusal(Instant::now()) {
+            return Err(why);
+        }
+        match connector.connect(jump, false).await {
             Ok(connection) => {
-                let (orders, receiver) = mpsc::channel(ORDERS);
-                let opening = Arc::default();
-                let switch = Switch::new(connection, receiver, Arc::clone(&opening));
-                tokio::spawn(switch.run());
-                let link = Link { orders, opening };
-                links.open.push(link.clone());
-                links.failed = None;
+                self.backoff.succeeded();
+                let link = Link::over(connection, jump, suspect);
+                self.open.push(link.clone());
                 Ok(link)
             }
-            Err(why) => {
-                links.failed = Some((Instant::now(), why.clone()));
+            Err(Trouble::Host(why) | Trouble::Jump(why)) => {
+                let now = Instant::now();
+                self.backoff.failed(now, rand::random(), why.clone());
                 Err(why)
             }
         }

@@ -100,6 +100,8 @@ struct HostId {
     address: String,
     port: u16,
     user: String,
+    /// Behind different jump hosts the same address is another machine.
+    via: Option<String>,
 }
 
 impl Host {
@@ -108,6 +110,7 @@ impl Host {
             address: self.address.clone(),
             port: self.port,
             user: self.login.user.clone(),
+            via: self.login.via.as_ref().map(label),
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! All of it is one task: libssh2 allows one call at a time on a session, and what it reads for one tunnel may be for another.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream as Pair;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use futures::FutureExt as _;
 use ssh2::Channel;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
@@ -27,12 +27,40 @@ const ROUND: Duration = Duration::from_secs(5);
 /// A connection without tunnels is closed after so long.
 const IDLE: Duration = Duration::from_secs(60);
 const BUFFER: usize = 16 * 1024;
+/// A host behind that sends more than this while our end takes nothing for so long loses its tunnel: what it sends would be kept here, up to
+/// two megabytes, and be in the way of what comes for others.
+const BACKLOG: u32 = 64 * 1024;
+const STALLED: Duration = Duration::from_secs(5);
 
 /// A wish for a tunnel.
 pub(super) struct Order {
     pub(super) address: String,
     pub(super) port: u16,
     pub(super) reply: oneshot::Sender<Result<Pair, String>>,
+    /// Ends when the tunnel is open or refused, also when nobody waits for it any more.
+    pub(super) turn: Turn,
+}
+
+/// The right to have a tunnel opened; shows since when somebody has it.
+pub(super) struct Turn {
+    since: Arc<Mutex<Option<Instant>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    pub(super) fn begin(permit: OwnedSemaphorePermit, since: &Arc<Mutex<Option<Instant>>>) -> Self {
+        *since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Self {
+            since: Arc::clone(since),
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// Bytes on their way.
@@ -68,15 +96,20 @@ struct Tunnel {
     /// From the host behind to us, and the other way.
     down: Load,
     up: Load,
+    /// Since when our end takes nothing.
+    stalled: Option<Instant>,
     over: bool,
 }
 
 /// The connection, its tunnels and who waits for one.
 pub(super) struct Switch {
+    jump: String,
     connection: Connection,
     orders: mpsc::Receiver<Order>,
-    waiting: VecDeque<Order>,
-    since: Arc<Mutex<Option<Instant>>>,
+    waiting: Option<Order>,
+    /// Whether the tunnel that is waited for is being opened: libssh2 goes on with that one whatever it is asked for.
+    begun: bool,
+    count: Arc<AtomicUsize>,
     tunnels: Vec<Tunnel>,
     closing: Vec<Channel>,
     used: Instant,
@@ -84,16 +117,20 @@ pub(super) struct Switch {
 }
 
 impl Switch {
+    /// A switch over a connection to the jump host of this name; keeps count of its tunnels.
     pub(super) fn new(
+        jump: String,
         connection: Connection,
         orders: mpsc::Receiver<Order>,
-        since: Arc<Mutex<Option<Instant>>>,
+        count: Arc<AtomicUsize>,
     ) -> Self {
         Self {
+            jump,
             connection,
             orders,
-            waiting: VecDeque::new(),
-            since,
+            waiting: None,
+            begun: false,
+            count,
             tunnels: Vec::new(),
             closing: Vec::new(),
             used: Instant::now(),
@@ -105,7 +142,13 @@ impl Switch {
     pub(super) async fn run(mut self) {
         match self.serve().await {
             Ok(()) => self.connection.close(),
-            Err(cause) => tracing::debug!(%cause, "the connection to a jump host was lost"),
+            Err(cause) if self.tunnels.is_empty() => {
+                tracing::debug!(jump = self.jump, %cause, "the connection to a jump host was lost");
+            }
+            Err(cause) => {
+                let (jump, hosts) = (&self.jump, self.tunnels.len());
+                tracing::warn!(jump, hosts, %cause, "the connection to a jump host was lost, and with it those to hosts behind it");
+            }
         }
     }
 
@@ -127,7 +170,7 @@ impl Switch {
     }
 
     fn idle(&self) -> bool {
-        self.tunnels.is_empty() && self.waiting.is_empty() && self.closing.is_empty()
+        self.tunnels.is_empty() && self.waiting.is_none() && self.closing.is_empty()
     }
 
     /// Moves what can be moved. What is read for one may be for another: only a pass in which nothing moved is the last.
@@ -141,6 +184,7 @@ impl Switch {
             }
             let over = self.tunnels.extract_if(.., |tunnel| tunnel.over);
             self.closing.extend(over.map(|tunnel| tunnel.channel));
+            self.count.store(self.tunnels.len(), Ordering::Relaxed);
             if !moved {
                 return Ok(());
             }
@@ -174,8 +218,10 @@ impl Switch {
     /// Waits for anything to do.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut woken = false;
-        while let Poll::Ready(Some(order)) = self.orders.poll_recv(cx) {
-            self.waiting.push_back(order);
+        if self.waiting.is_none()
+            && let Poll::Ready(Some(order)) = self.orders.poll_recv(cx)
+        {
+            self.waiting = Some(order);
             woken = true;
         }
         // Until nothing is left to be told: a waker stands only where the answer was "not yet".
@@ -198,45 +244,34 @@ impl Switch {
         }
     }
 
-    /// Opens tunnels, one after the other; whether one was opened or refused.
+    /// Goes on opening the tunnel that is waited for; whether it was opened or refused.
     async fn open(&mut self) -> io::Result<bool> {
-        let mut moved = false;
-        while let Some(order) = self.waiting.front() {
-            if !self.begun() && order.reply.is_closed() {
-                self.waiting.pop_front();
-                continue;
-            }
-            self.since().get_or_insert_with(Instant::now);
-            let session = &self.connection.session;
-            let open = || session.channel_direct_tcpip(&order.address, order.port, None);
-            let answer = match self.connection.step(open).await {
-                Ok(None) => return Ok(moved),
-                Ok(Some(channel)) => self.tunnel(channel),
-                Err(cause) if cause.code() == NO_CHANNEL => Err(format!(
-                    "no connection: the jump host could not reach it: {}",
-                    cause.message()
-                )),
-                Err(cause) => return Err(cause.into()),
-            };
-            *self.since() = None;
-            moved = true;
-            if let Some(order) = self.waiting.pop_front()
-                && let Err(Ok(unwanted)) = order.reply.send(answer)
-            {
-                // Its tunnel ends as soon as the pair is seen to be closed.
-                drop(unwanted);
-            }
+        let Some(order) = self.waiting.take() else {
+            return Ok(false);
+        };
+        if !self.begun && order.reply.is_closed() {
+            return Ok(true);
         }
-        Ok(moved)
-    }
-
-    /// Whether a tunnel is being opened: libssh2 goes on with that one whatever it is asked for.
-    fn begun(&self) -> bool {
-        self.since().is_some()
-    }
-
-    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+        self.begun = true;
+        let session = &self.connection.session;
+        let open = || session.channel_direct_tcpip(&order.address, order.port, None);
+        let answer = match self.connection.step(open).await {
+            Ok(None) => {
+                self.waiting = Some(order);
+                return Ok(false);
+            }
+            Ok(Some(channel)) => self.tunnel(channel),
+            Err(cause) if cause.code() == NO_CHANNEL => Err(refusal(&self.jump, cause.message())),
+            Err(cause) => return Err(cause.into()),
+        };
+        self.begun = false;
+        let Order { reply, turn, .. } = order;
+        drop(turn);
+        if let Err(Ok(unwanted)) = reply.send(answer) {
+            // Its tunnel ends as soon as the pair is seen to be closed.
+            drop(unwanted);
+        }
+        Ok(true)
     }
 
     fn tunnel(&mut self, channel: Channel) -> Result<Pair, String> {
@@ -253,10 +288,20 @@ impl Switch {
             stream,
             down: Load::default(),
             up: Load::default(),
+            stalled: None,
             over: false,
         });
         Ok(far)
     }
+}
+
+fn refusal(jump: &str, said: &str) -> String {
+    let hint = if said.contains("prohibited") {
+        "; its AllowTcpForwarding or PermitOpen does not allow it"
+    } else {
+        ""
+    };
+    format!("no connection: the jump host {jump} could not reach it: {said}{hint}")
 }
 
 impl Tunnel {
@@ -279,9 +324,10 @@ impl Tunnel {
             match self.stream.try_write(self.down.rest()) {
                 Ok(count) => {
                     self.down.take(count);
+                    self.stalled = None;
                     moved = true;
                 }
-                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => self.stall(),
                 // Our end is closed: the session over it has ended.
                 Err(_) => self.over = true,
             }
@@ -309,6 +355,15 @@ impl Tunnel {
             }
         }
         Ok(moved)
+    }
+
+    /// Our end takes nothing.
+    fn stall(&mut self) {
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        if since.elapsed() > STALLED && self.channel.read_window().available > BACKLOG {
+            tracing::debug!("a tunnel was ended: nobody takes what the host behind sends");
+            self.over = true;
+        }
     }
 
     /// Whether our end is closed.

@@ -30,7 +30,7 @@ pub(super) fn behind(sshd: &Sshd, address: &str, port: u16, jump: &Host) -> Host
     }
 }
 
-fn bastion(sshd: &Sshd, trust: Trust) -> Host {
+pub(super) fn bastion(sshd: &Sshd, trust: Trust) -> Host {
     host_with(&sshd.key(), sshd.port(), trust)
 }
 
@@ -86,7 +86,8 @@ async fn a_host_behind_that_is_gone_or_silent_delays_no_other() {
         (lab.word(&good, "echo in").await, started.elapsed())
     });
     assert!(
-        refused.contains("the jump host could not reach it"),
+        refused.contains(&format!("the jump host {USER}@127.0.0.1:"))
+            && refused.contains(" could not reach it: "),
         "{refused}"
     );
     assert!(unheard.contains("did not answer within"), "{unheard}");

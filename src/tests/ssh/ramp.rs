@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use futures::future::join_all;
 use headroom::clients::ssh::{Host, Options, Trust};
@@ -14,7 +15,7 @@ use super::{Lab, SECOND, host, host_with};
 use crate::support::sshd::Sshd;
 
 /// A host that greets, counts itself as spoken to, and says no more.
-async fn greeter(spoken_to: &Arc<AtomicUsize>) -> u16 {
+pub(super) async fn greeter(spoken_to: &Arc<AtomicUsize>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let spoken_to = Arc::clone(spoken_to);
@@ -71,4 +72,31 @@ async fn handshakes_at_once_are_bounded_through_each_jump_host() {
     lab.word(&jump, "echo in").await;
     let behind = |port| super::jump::behind(&sshd, "127.0.0.1", port, &jump);
     assert_eq!(at_once(&lab, 8, behind).await, 8);
+}
+
+#[tokio::test]
+async fn hosts_that_wait_for_their_jump_host_take_no_slot_from_others() {
+    let sshd = Sshd::start(1);
+    let lab = Lab::with(Options {
+        handshakes: 9,
+        ..Options::default()
+    });
+    let jump = host(&sshd, Trust::FirstUse);
+    let spoken_to = Arc::new(AtomicUsize::new(0));
+    let ports = join_all((0..20).map(|_| greeter(&spoken_to))).await;
+    let behind = |port| super::jump::behind(&sshd, "127.0.0.1", port, &jump);
+    let mute: Vec<Host> = ports.into_iter().map(behind).collect();
+    let others = join_all(mute.iter().map(|host| lab.refusal(host)));
+    let direct = async {
+        while spoken_to.load(Ordering::SeqCst) < 8 {
+            sleep(SECOND / 50).await;
+        }
+        let started = Instant::now();
+        assert_eq!(lab.word(&jump, "echo in").await, "in");
+        started.elapsed()
+    };
+    tokio::select! {
+        took = direct => assert!(took < 3 * SECOND, "{took:?}"),
+        all = others => panic!("all gave up before: {all:?}"),
+    }
 }
