@@ -47,6 +47,14 @@ def wait_for(what, seconds, ask, pause_s=0.05):
     raise SystemExit(f"waited {seconds} s in vain for {what}")
 
 
+def answers(host, port):
+    try:
+        with socket.create_connection((host, port), 2):
+            return True
+    except OSError:
+        return False
+
+
 class Process:
     """A child, known by its pid and stopped by it."""
 
@@ -61,13 +69,13 @@ class Process:
         return sum(map(int, fields[11:15])) * 1000 / TICKS_PER_SECOND
 
     def threads_cpu_ms(self, name):
-        """User and system time so far of the threads of this name."""
-        ticks = 0
+        """User and system time so far of each thread of this name, by its id."""
+        found = {}
         for thread in Path(f"/proc/{self.child.pid}/task").iterdir():
             if (thread / "comm").read_text().strip() == name:
                 fields = (thread / "stat").read_text().rsplit(")", 1)[1].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks * 1000 / TICKS_PER_SECOND
+                found[thread.name] = (int(fields[11]) + int(fields[12])) * 1000 / TICKS_PER_SECOND
+        return found
 
     def memory_kib(self, key="VmRSS"):
         for line in Path(f"/proc/{self.child.pid}/status").read_text().splitlines():
@@ -107,6 +115,18 @@ class Process:
                 self.child.wait()
 
 
+class JumpHost:
+    """A real sshd in front of a fleet, with the keys of its folder."""
+
+    def __init__(self, folder):
+        self.address, self.port = "127.0.0.1", free_port()
+        config = folder / "sshd_config.jump"
+        text = SSHD_CONFIG.format(port=self.port, listen=f"ListenAddress {self.address}", folder=folder)
+        limits = ("MaxSessions", "MaxStartups")
+        config.write_text("\n".join(line for line in text.splitlines() if not line.startswith(limits)))
+        self.process = Process(["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], folder / "sshd.jump.log")
+
+
 class Fleet:
     """`count` nodes: real sshd on 127.0.1.1, 127.0.1.2, …, all on one port, with one key that opens them."""
 
@@ -129,7 +149,7 @@ class Fleet:
             for begin in range(0, count, ADDRESSES_PER_SERVER):
                 self.servers.append(self._serve(begin))
             for host in self.hosts:
-                wait_for(f"sshd on {host}", 20, lambda: self._answers(host))
+                wait_for(f"sshd on {host}", 20, lambda: answers(host, self.port))
         except BaseException:
             self.stop()
             raise
@@ -139,6 +159,13 @@ class Fleet:
         config = self.folder / f"sshd_config.{begin}"
         config.write_text(SSHD_CONFIG.format(port=self.port, listen="\n".join(listen), folder=self.folder))
         return Process(["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], self.folder / f"sshd.{begin}.log")
+
+    def jump_host(self):
+        """One more sshd that the same key opens, with the limits that sshd has by itself; stopped with the fleet."""
+        jump_host = JumpHost(self.folder)
+        self.servers.append(jump_host.process)
+        wait_for("the jump host", 20, lambda: answers(jump_host.address, jump_host.port))
+        return jump_host
 
     def vanish(self, indexes):
         """Kills these servers with every session of theirs, as a rack that loses its power; says how many nodes that were."""
@@ -150,13 +177,6 @@ class Fleet:
         """Starts them again."""
         for index in indexes:
             self.servers[index] = self._serve(index * ADDRESSES_PER_SERVER)
-
-    def _answers(self, host):
-        try:
-            with socket.create_connection((host, self.port), 2):
-                return True
-        except OSError:
-            return False
 
     def stop(self):
         for server in self.servers:
