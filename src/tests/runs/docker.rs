@@ -1,7 +1,9 @@
 //! DockerScale: a real engine, Compose 1 and 2, Swarm.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use headroom::actions::Entry;
@@ -12,7 +14,8 @@ use headroom::runs::execute;
 use serde_json::{Value, json};
 
 use super::lab::{Lab, Planned};
-use crate::support::docker::{Docker, IMAGE, compose_v1, compose_v2};
+use crate::support::disk::{SmallDisk, mounts_below};
+use crate::support::docker::{Docker, IMAGE, clear_dead, compose_v1, compose_v2};
 use crate::support::process::Headroom;
 use crate::support::wait;
 
@@ -463,4 +466,59 @@ fn a_signal_takes_the_certificates_away() {
     let ended = wait::until("headroom to end", SOON, || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(143));
     assert_eq!(fs::read_dir(&temp).unwrap().count(), 0, "and are gone");
+}
+
+#[test]
+fn an_engine_goes_with_its_mounts_and_its_folder_even_when_it_was_killed_and_its_test_fails() {
+    let mut docker = Docker::start();
+    let folder = docker.file("");
+    docker.docker(&["run", "--network", "host", IMAGE, "true"]);
+    assert!(
+        mounts_below(&folder).len() > 1,
+        "its data, and the network of the host"
+    );
+    let failed = catch_unwind(AssertUnwindSafe(move || {
+        docker.kill();
+        let _fails_with = docker;
+        panic!("the test fails");
+    }));
+    let said = failed.unwrap_err();
+    assert_eq!(said.downcast_ref(), Some(&"the test fails"));
+    assert!(mounts_below(&folder).is_empty());
+    assert!(!folder.exists());
+}
+
+#[test]
+fn what_a_killed_test_left_of_its_engine_is_cleared_and_a_living_one_is_left_alone() {
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let engine = |owner: u32| {
+        let folder = disk.path().join(format!("headroom-docker-{owner}-x"));
+        let data = folder.join("data");
+        fs::create_dir_all(&data).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "tmpfs"])
+            .arg(&data)
+            .status();
+        assert!(mount.unwrap().success());
+        folder
+    };
+    let (dead, alive) = (engine(ended.id()), engine(std::process::id()));
+    let orphan = engine(ended.id() + 1_000_000_000);
+    fs::write(orphan.join("pid"), std::process::id().to_string()).unwrap();
+    clear_dead(disk.path());
+    assert!(!dead.exists());
+    assert_eq!(
+        mounts_below(&alive),
+        [alive.join("data")],
+        "its test goes on"
+    );
+    assert_eq!(
+        mounts_below(&orphan),
+        [orphan.join("data")],
+        "its engine goes on"
+    );
 }

@@ -42,6 +42,23 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        Command::new("umount").arg(self.path()).status().ok();
+        unmount_below(self.path());
+    }
+}
+
+/// The mount points at and below a folder, the latest last.
+pub fn mounts_below(folder: &Path) -> Vec<PathBuf> {
+    let all = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points = all.lines().filter_map(|line| line.split(' ').nth(4));
+    let below = |point: &PathBuf| point.starts_with(folder);
+    points.map(PathBuf::from).filter(below).collect()
+}
+
+/// Takes away every mount at and below a folder, even one that something still uses.
+pub fn unmount_below(folder: &Path) {
+    for point in mounts_below(folder).iter().rev() {
+        let mut umount = Command::new("umount");
+        // One that is gone already is no fault.
+        drop(umount.arg("--lazy").arg(point).output());
     }
 }

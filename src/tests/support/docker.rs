@@ -2,22 +2,26 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{self, Child, Command, Output, Stdio};
 use std::time::Duration;
+use std::{env, thread};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::{ports, tools, wait};
+use super::{disk, ports, tools, wait};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// The image that every engine has.
 pub const IMAGE: &str = "headroom-test:1";
+/// What its folder is called, before the process that it belongs to.
+const PREFIX: &str = "headroom-docker-";
 
-/// A running engine; stopped with its containers when dropped.
+/// A running engine; stopped with its containers and gone with its mounts when dropped.
 pub struct Docker {
     folder: TempDir,
     server: Option<Child>,
@@ -36,7 +40,8 @@ impl Docker {
     }
 
     fn start_with(tcp: Option<u16>) -> Self {
-        let folder = TempDir::with_prefix("headroom-docker-").unwrap();
+        clear_dead(&env::temp_dir());
+        let folder = TempDir::with_prefix(format!("{PREFIX}{}-", process::id())).unwrap();
         let mut docker = Self {
             folder,
             server: None,
@@ -228,8 +233,8 @@ impl Docker {
     }
 }
 
-impl Drop for Docker {
-    fn drop(&mut self) {
+impl Docker {
+    fn stop(&mut self) {
         if self.server.is_none() {
             // Killed: a new one takes up its containers, so that they can be removed.
             drop(fs::remove_file(self.file("pid")));
@@ -250,6 +255,38 @@ impl Drop for Docker {
         )
         .unwrap();
         wait::until("dockerd to end", STOP_LIMIT, || server.try_wait().unwrap());
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let stopped = catch_unwind(AssertUnwindSafe(|| self.stop()));
+        // It leaves the namespace of the host's network mounted, and its data where it had been killed: no folder goes with a mount in it.
+        disk::unmount_below(self.folder.path());
+        if let Err(cause) = stopped
+            && !thread::panicking()
+        {
+            resume_unwind(cause);
+        }
+    }
+}
+
+/// Removes what engines left whose test was killed and could not stop them.
+pub fn clear_dead(place: &Path) {
+    for folder in fs::read_dir(place).unwrap().flatten() {
+        let (name, folder) = (folder.file_name(), folder.path());
+        let name = name.to_string_lossy();
+        let owner = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('-'));
+        let Some((owner, _)) = owner else { continue };
+        let engine = fs::read_to_string(folder.join("pid")).unwrap_or_default();
+        let alive = |id: &str| !id.is_empty() && Path::new("/proc").join(id).exists();
+        if !alive(owner) && !alive(engine.trim()) {
+            disk::unmount_below(&folder);
+            // Another test may do the same at this moment.
+            drop(fs::remove_dir_all(folder));
+        }
     }
 }
 
