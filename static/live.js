@@ -8,7 +8,7 @@
   let timer = 0;
 
   const regions = (root) => root.querySelectorAll("[data-live][id]");
-  const summary = (root) => root.querySelector('meta[name="headroom-summary"]');
+  const summaries = (root) => root.querySelectorAll('meta[name="headroom-summary"]');
 
   // A region that a person is using is left alone: focus, an open fold and a selection must not vanish under the hand.
   const busy = (region) =>
@@ -36,11 +36,13 @@
   };
 
   const announce = (fresh) => {
-    const old = summary(document);
-    const next = summary(fresh);
-    if (!old || !next || old.content === next.content) return;
-    old.content = next.content;
-    document.getElementById("announce").textContent = next.content;
+    const next = summaries(fresh);
+    const changed = [...summaries(document)].filter((old, at) => {
+      const same = !next[at] || old.content === next[at].content;
+      if (!same) old.content = next[at].content;
+      return !same;
+    });
+    if (changed.length) document.getElementById("announce").textContent = changed.map((summary) => summary.content).join(". ");
   };
 
   const stale = (is) => {

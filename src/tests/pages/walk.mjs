@@ -1,42 +1,7 @@
 // Walks the pages in a real Chromium: axe on each in light and dark, pictures wide and phone, and what needs scripting.
 //   node walk.mjs '{"base", "user", "password", "pages": {name: path}, "out", "tools"}'
-import { createRequire } from "node:module";
 import { join } from "node:path";
-
-const job = JSON.parse(process.argv[2]);
-const require = createRequire(join(job.tools, "node_modules", "x.js"));
-const { chromium } = require("playwright-core");
-const axe = require.resolve("axe-core/axe.min.js");
-const faults = [];
-const say = (text) => faults.push(text);
-
-const browser = await chromium.launch({
-  executablePath: "/usr/bin/chromium",
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-
-const context = async (options = {}) => {
-  // The policy of the pages forbids what axe needs to be put in; whether pages obey it is watched on a page of its own.
-  const made = await browser.newContext({ baseURL: job.base, bypassCSP: true, ...options });
-  made.setDefaultTimeout(20000);
-  return made;
-};
-
-const login = async (page) => {
-  await page.goto("/login");
-  await page.fill("#name", job.user);
-  await page.fill("#password", job.password);
-  await page.click("button.primary");
-  await page.waitForSelector("#main");
-};
-
-const audit = async (page, where) => {
-  await page.addScriptTag({ path: axe });
-  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-  for (const violation of violations) {
-    say(`${where}: ${violation.id}: ${violation.help}: ${violation.nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).slice(0, 3).join(" | ")}`);
-  }
-};
+import { audit, context, end, job, login, say } from "./browser.mjs";
 
 const narrow = async (page, where) => {
   const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
@@ -77,8 +42,7 @@ for (const [look, options] of looks) {
 
 await scripting();
 await plain();
-await browser.close();
-console.log(JSON.stringify({ faults }));
+await end();
 
 // With scripting, under the pages' own policy: nothing is refused by it, keys go places, a drag zooms, the theme changes at once.
 async function scripting() {

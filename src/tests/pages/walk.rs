@@ -1,17 +1,12 @@
 //! A walk through every page in a real Chromium, with scripting and without.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use headroom::models::Role;
-use serde_json::{Value, json};
-use tokio::process::Command;
+use serde_json::json;
 
-use super::scene;
-use crate::support::app::{PASSWORD, TestApp};
-use crate::support::tools::{folder, tool};
-
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/pages/walk.mjs");
+use super::{chromium, scene};
+use crate::support::app::TestApp;
 
 /// Where the pictures go, to be looked at: a folder that stays, else one that goes with the test.
 fn pictures(temp: &tempfile::TempDir) -> PathBuf {
@@ -20,8 +15,6 @@ fn pictures(temp: &tempfile::TempDir) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_is_clean_for_axe_in_light_and_dark_and_works_without_scripting() {
-    tool("node_modules/playwright-core");
-    tool("node_modules/axe-core");
     let temp = tempfile::tempdir().unwrap();
     let out = pictures(&temp);
     std::fs::create_dir_all(&out).unwrap();
@@ -34,10 +27,6 @@ async fn every_page_is_clean_for_axe_in_light_and_dark_and_works_without_scripti
     };
     let user = test.user(Role::Admin);
     let job = json!({
-        "base": format!("http://{}", test.address),
-        "user": user.name,
-        "password": PASSWORD,
-        "tools": folder(),
         "out": out,
         "pages": {
             "dashboard": "/",
@@ -65,16 +54,5 @@ async fn every_page_is_clean_for_axe_in_light_and_dark_and_works_without_scripti
             "missing": "/clusters/none",
         },
     });
-    let walked = Command::new("node")
-        .args([SCRIPT, &job.to_string()])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&walked.stdout);
-    let complaint = String::from_utf8_lossy(&walked.stderr);
-    assert!(walked.status.success(), "{said}\n{complaint}");
-    let found: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-    assert_eq!(found["faults"], json!([]), "{found:#}");
+    chromium::finds_no_fault("walk.mjs", &test, &user.name, job).await;
 }

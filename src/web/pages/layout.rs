@@ -125,6 +125,14 @@ impl Layout {
         }
     }
 
+    /// Whether all acting is stopped, and by whom; read out when it changes.
+    pub fn acting(&self) -> String {
+        match &self.now.stop {
+            Some(stop) => format!("All acting is {stop}"),
+            None => "Acting is not stopped".to_owned(),
+        }
+    }
+
     /// The count that calls for action at a place of the navigation.
     pub fn calls(&self, nav: &Nav) -> usize {
         match nav {
