@@ -1,5 +1,7 @@
 //! The files of the client that read.
 
+#[path = "../../../src/clients/jmx/allowance.rs"]
+pub mod allowance;
 #[path = "../../../src/clients/jmx/convert.rs"]
 pub mod convert;
 #[path = "../../../src/clients/jmx/datum.rs"]

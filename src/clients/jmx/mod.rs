@@ -5,6 +5,7 @@
 //! `stream.rs` reads what comes back into a `graph.rs`, `session.rs` knows what to call. `jolokia.rs` is the other way to the same numbers.
 
 mod address;
+mod allowance;
 mod call;
 mod convert;
 mod datum;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::address::{Address, Place};
+use super::allowance::Allowance;
 use super::call::{Call, Holder, Method, ObjectId, Space};
-use super::convert;
+use super::convert::{Converter, object_name};
 use super::datum::Datum;
 use super::failure::Failure;
 use super::graph::{Extra, Graph, Value};
@@ -142,11 +143,19 @@ impl Session {
             .strings(names.iter().copied())
             .null();
         let Reply { graph, value, .. } = self.ask(call, Limits::READ).await?;
-        let attribute = |item| {
-            let name = graph.text(graph.field(item, "name")?)?.to_owned();
-            Some((name, convert::datum(&graph, graph.field(item, "value")?)))
-        };
-        Ok(graph.items(value).filter_map(attribute).collect())
+        let mut values = Converter::new(&graph, Limits::READ);
+        let mut found: Vec<(String, Datum)> = Vec::new();
+        for item in graph.items(value) {
+            let name = graph.field(item, "name").and_then(|name| graph.text(name));
+            let (Some(name), Some(value)) = (name, graph.field(item, "value")) else {
+                continue;
+            };
+            // Only what was asked for, and once: a list may name one attribute as often as it likes.
+            if names.contains(&name) && !found.iter().any(|(known, _)| known == name) {
+                found.push((name.to_owned(), values.datum(value)?));
+            }
+        }
+        Ok(found)
     }
 
     /// One attribute of an MBean, or why it cannot be read.
@@ -155,8 +164,8 @@ impl Session {
             .object_name(mbean)
             .string(name)
             .null();
-        let reply = self.ask(call, Limits::READ).await?;
-        Ok(convert::datum(&reply.graph, reply.value))
+        let Reply { graph, value, .. } = self.ask(call, Limits::READ).await?;
+        Converter::new(&graph, Limits::READ).datum(value)
     }
 
     /// The names of all MBeans.
@@ -166,11 +175,10 @@ impl Session {
             .null()
             .null();
         let Reply { graph, value, .. } = self.ask(call, Limits::BROWSE).await?;
-        let name = |item| match convert::datum(&graph, item) {
-            Datum::Text(name) => Some(name),
-            _ => None,
-        };
-        Ok(graph.items(value).filter_map(name).collect())
+        let mut left = Allowance::of(Limits::BROWSE);
+        let names = graph.items(value);
+        let names = names.filter_map(|item| object_name(&graph, item));
+        names.map(|name| left.whole(name)).collect()
     }
 
     /// The attributes of an MBean.
@@ -181,21 +189,21 @@ impl Session {
         let Reply { graph, value, .. } = self.ask(call, Limits::BROWSE).await?;
         let attributes = graph.field(value, "attributes");
         let attributes = attributes.and_then(|array| graph.array(array));
-        let text = |item, name| {
+        let mut left = Allowance::of(Limits::BROWSE);
+        let mut text = |item, name| {
             let text = graph.field(item, name).and_then(|text| graph.text(text));
-            text.unwrap_or_default().to_owned()
+            left.whole(text.unwrap_or_default())
         };
-        let described = |item: &Value| Described {
-            name: text(*item, "name"),
-            class: text(*item, "attributeType"),
-            description: text(*item, "description"),
-            readable: graph.field(*item, "isRead") == Some(Value::Bool(true)),
+        let mut described = |item: &Value| {
+            Ok(Described {
+                name: text(*item, "name")?,
+                class: text(*item, "attributeType")?,
+                description: text(*item, "description")?,
+                readable: graph.field(*item, "isRead") == Some(Value::Bool(true)),
+            })
         };
-        Ok(attributes
-            .unwrap_or_default()
-            .iter()
-            .map(described)
-            .collect())
+        let attributes = attributes.unwrap_or_default().iter();
+        attributes.map(&mut described).collect()
     }
 }
 

@@ -1,3 +1,4 @@
+use super::fake::{self, Java};
 use super::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -110,4 +111,69 @@ async fn hostile_answers_are_refused_before_they_cost_anything() {
             format!("{cannot}{why}")
         );
     }
+}
+
+/// A list of attributes of one name, whose value is one map with one long text everywhere in it.
+fn attributes(count: usize, name: &str, entries: usize) -> Vec<u8> {
+    let mut java = Java::reply();
+    java.object("javax.management.AttributeList", 3, &[]);
+    let long = java.text(&"9".repeat(850_000));
+    let (attribute, _) = java.object("javax.management.Attribute", 2, &["name", "value"]);
+    let name = java.text(name);
+    let map = java.map(long, entries);
+    for _ in 1..count {
+        java.another(attribute);
+        java.again(name);
+        java.again(map);
+    }
+    java.end();
+    java.bytes
+}
+
+/// The most memory that this process ever had.
+fn peak_mib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: usize = peak.unwrap().trim_end_matches("kB").trim().parse().unwrap();
+    kib / 1024
+}
+
+#[tokio::test]
+async fn a_long_text_that_many_members_refer_to_is_not_copied_for_each() {
+    let port = fake::jvm(attributes(1, "QueueDepth", 16_000)).await;
+    let why = depth(&eager_jmx(), &reached(port, None, None)).await;
+    assert_eq!(
+        why,
+        Err(format!(
+            "127.0.0.1:{port}: what came back cannot be read: the texts of a reply come to more than 1024 KiB"
+        ))
+    );
+    assert!(peak_mib() < 512, "{} MiB", peak_mib());
+}
+
+#[tokio::test]
+async fn an_attribute_that_a_jvm_names_thousands_of_times_is_converted_once() {
+    let port = fake::jvm(attributes(8_000, "QueueDepth", 100)).await;
+    let value = depth(&eager_jmx(), &reached(port, None, None)).await;
+    let Ok(Datum::Members(members)) = value else {
+        panic!("{value:?}");
+    };
+    assert_eq!(members.len(), 100);
+    for (name, member) in members {
+        assert_eq!(name, format!("{}…", "9".repeat(1024)));
+        let why = member.number().unwrap_err();
+        assert!(
+            why.ends_with("a number is needed"),
+            "cut, so no number: {why}"
+        );
+    }
+    // The names of attributes that nobody asked for are not copied at all.
+    let port = fake::jvm(attributes(8_000, &"9".repeat(1_000), 100)).await;
+    let value = depth(&eager_jmx(), &reached(port, None, None)).await;
+    assert_eq!(
+        value,
+        Ok(Datum::Other("javax.management.AttributeList".into())),
+        "asked for by itself, it gives the same once more"
+    );
+    assert!(peak_mib() < 512, "{} MiB", peak_mib());
 }

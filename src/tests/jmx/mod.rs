@@ -2,6 +2,7 @@
 
 mod browse;
 mod collect;
+mod fake;
 mod faults;
 mod hostile;
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::clients::jmx::convert::datum;
+use crate::clients::jmx::convert::Converter;
 use crate::clients::jmx::datum::Datum;
 
 /// What a real JVM (OpenJDK 17) sent, each file one reply; the fuzzer begins with them too.
@@ -30,6 +30,10 @@ fn read(bytes: &[u8]) -> (Result<Reply, Failure>, usize) {
     (reply, rest.len())
 }
 
+fn datum(reply: &Reply) -> Result<Datum, Failure> {
+    Converter::new(&reply.graph, Limits::READ).datum(reply.value)
+}
+
 fn begin(rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x51, 0xac, 0xed, 0, 5, 0x77, 15, 1];
     bytes.extend([0; 14]);
@@ -50,7 +54,7 @@ fn what_a_jvm_sent_is_read_to_its_last_byte() {
         let (outcome, left) = read(&bytes);
         assert_eq!(left, 0, "{name}");
         match outcome {
-            Ok(reply) => drop(datum(&reply.graph, reply.value)),
+            Ok(reply) => assert!(datum(&reply).is_ok(), "{name}"),
             Err(failure @ Failure::Thrown(_)) => {
                 assert!(name.starts_with("thrown"), "{name}: {failure}");
             }
@@ -95,7 +99,7 @@ fn a_line_of_ancestors_may_not_be_endless() {
 
 #[test]
 fn many_references_to_one_thing_do_not_multiply_it() {
-    // A map of 100 entries, each of which is the map before: 2^100 members if they were written out.
+    // A map that holds itself twice: 2^16 members if it were written out as deep as is looked.
     let mut class = vec![0, 17];
     class.extend(b"java.util.HashMap");
     class.extend([0; 8]);
@@ -109,8 +113,37 @@ fn many_references_to_one_thing_do_not_multiply_it() {
     bytes.push(0x78);
     let (outcome, _) = read(&begin(&bytes));
     let reply = outcome.unwrap_or_else(|failure| panic!("{failure}"));
-    let value = datum(&reply.graph, reply.value);
-    assert!(matches!(value, Datum::Members(_) | Datum::Other(_)));
+    assert_eq!(
+        datum(&reply),
+        Err(Failure::garbled(
+            "the values of a reply have more than 65536 members in all"
+        ))
+    );
+}
+
+#[test]
+fn a_whole_number_beyond_every_double_is_told_by_its_class() {
+    let magnitude = |length: u8| {
+        let mut bytes = vec![0x73, 0x72, 0, 20];
+        bytes.extend(b"java.math.BigInteger");
+        bytes.extend([0; 8]);
+        bytes.extend([2, 0, 2, b'I', 0, 6]);
+        bytes.extend(b"signum[");
+        bytes.extend([0, 9]);
+        bytes.extend(b"magnitude");
+        bytes.extend([0x74, 0, 2, b'[', b'B', 0x78, 0x70, 0, 0, 0, 1]);
+        bytes.extend([0x75, 0x72, 0, 2, b'[', b'B']);
+        bytes.extend([0; 8]);
+        bytes.extend([2, 0, 0, 0x78, 0x70, 0, 0, 0, length]);
+        bytes.extend(std::iter::repeat_n(1, usize::from(length)));
+        let reply = read(&begin(&bytes)).0.unwrap_or_else(|why| panic!("{why}"));
+        datum(&reply)
+    };
+    assert_eq!(magnitude(2), Ok(Datum::Float(257.0)));
+    assert_eq!(
+        magnitude(129),
+        Ok(Datum::Other("java.math.BigInteger".into()))
+    );
 }
 
 #[test]
@@ -152,14 +185,14 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         if let (Ok(reply), _) = read(&bytes) {
-            drop(datum(&reply.graph, reply.value));
+            drop(datum(&reply));
         }
     }
 
     #[test]
     fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         if let (Ok(reply), _) = read(&begin(&bytes)) {
-            drop(datum(&reply.graph, reply.value));
+            drop(datum(&reply));
         }
     }
 }
