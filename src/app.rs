@@ -34,6 +34,9 @@ pub const QUEUE_FILE: &str = "queue.db";
 /// The embedded samples in the data folder.
 pub const SAMPLES_FILE: &str = "samples.db";
 
+/// How long what a tick asks of the database may take: about a tick. Longer than SQLite waits for another writer, and short enough to be told
+/// of where a tick is an hour.
+const TICK_PATIENCE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(30));
 /// What connecting may add to a reading that a person waits for.
 const READ_NOW_CONNECT: Duration = Duration::from_secs(20);
 
@@ -118,6 +121,16 @@ impl App {
             started_at,
             config: Arc::new(config),
         })
+    }
+
+    /// The same for what is done at every tick: a database that does not answer costs that tick and not those after it.
+    pub fn for_ticks(&self) -> Self {
+        let (least, most) = TICK_PATIENCE;
+        let limit = self.config.sampling.tick.clamp(least, most);
+        Self {
+            db: self.db.within(limit),
+            ..self.clone()
+        }
     }
 
     /// What drives runs in this process, until `stop` is given.

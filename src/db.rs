@@ -1,6 +1,10 @@
 //! The database of definitions, the journal and the audit: SQLite or PostgreSQL, one code, chosen by URL.
 //!
+//! A PostgreSQL that falls silent is given up on (`silence.rs`), by those who cannot wait sooner ([`Db::within`]).
+//!
 //! Diesel blocks, so [`Db::read`] and [`Db::write`] run it on the blocking pool; the number of connections bounds how many run at once.
+
+mod silence;
 
 use std::time::Duration;
 
@@ -8,6 +12,7 @@ use diesel::prelude::{Connection as _, ConnectionError, ConnectionResult, RunQue
 use diesel::r2d2::{ManageConnection, Pool, PooledConnection, R2D2Connection};
 use diesel::{PgConnection, SqliteConnection, sql_query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use tokio::time::timeout;
 
 use crate::error::{Error, Result};
 
@@ -18,6 +23,8 @@ const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/po
 const BUSY_TIMEOUT_MS: u32 = 5_000;
 /// How long a caller waits for a free connection.
 const POOL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long whoever asks whether the database answers waits.
+const PING_LIMIT: Duration = Duration::from_secs(5);
 /// Connections per process.
 const POOL_SIZE: u32 = 8;
 
@@ -61,7 +68,7 @@ impl ManageConnection for Manager {
 
 fn connect(url: &str) -> ConnectionResult<Connection> {
     let Some(path) = url.strip_prefix("sqlite://") else {
-        return PgConnection::establish(url).map(Connection::Postgres);
+        return PgConnection::establish(&silence::limited(url)).map(Connection::Postgres);
     };
     let mut conn = SqliteConnection::establish(path)?;
     for pragma in [
@@ -81,6 +88,8 @@ fn connect(url: &str) -> ConnectionResult<Connection> {
 #[derive(Clone)]
 pub struct Db {
     pool: Pool<Manager>,
+    /// After which a caller is told that there is no answer.
+    patience: Option<Duration>,
 }
 
 impl Db {
@@ -121,7 +130,20 @@ impl Db {
                 url: url.to_owned(),
             })
             .map_err(|cause| Error::internal("could not open the database pool", cause))?;
-        Ok(Self { pool })
+        Ok(Self {
+            pool,
+            patience: None,
+        })
+    }
+
+    /// The same database for those who cannot wait: what is not answered after `limit` fails, and is left to end by itself. A write that was
+    /// given up may still come to pass, so that this is for what can be asked again.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            patience: Some(limit),
+        }
     }
 
     /// Applies the embedded migrations that are missing.
@@ -206,7 +228,7 @@ impl Db {
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let db = self.clone();
-        blocking(move || work(&mut *db.connection()?)).await
+        self.blocking(move || work(&mut *db.connection()?)).await
     }
 
     /// Runs a write transaction off the async threads.
@@ -218,7 +240,7 @@ impl Db {
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let db = self.clone();
-        blocking(move || db.write_blocking(work)).await
+        self.blocking(move || db.write_blocking(work)).await
     }
 
     /// [`Db::rehearse_blocking`] off the async threads.
@@ -230,7 +252,7 @@ impl Db {
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let db = self.clone();
-        blocking(move || db.rehearse_blocking(work)).await
+        self.blocking(move || db.rehearse_blocking(work)).await
     }
 
     /// Whether the database answers.
@@ -238,13 +260,31 @@ impl Db {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<()> {
-        self.read(|conn| {
+        let ping = |conn: &mut Connection| {
             sql_query("SELECT 1")
                 .execute(conn)
                 .map(drop)
                 .map_err(Error::from)
-        })
-        .await
+        };
+        self.within(PING_LIMIT).read(ping).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let task = tokio::task::spawn_blocking(work);
+        let ended = match self.patience {
+            None => task.await,
+            Some(limit) => timeout(limit, task).await.map_err(|_| {
+                let secs = limit.as_secs();
+                Error::Upstream {
+                    what: format!("the database has not answered for {secs} s"),
+                    retryable: true,
+                }
+            })?,
+        };
+        ended.map_err(|cause| Error::internal("a database task did not finish", cause))?
     }
 }
 
@@ -267,12 +307,4 @@ fn immediate<T>(
         tracing::debug!(%cause, "rollback after a failed transaction");
     }
     outcome
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|cause| Error::internal("a database task did not finish", cause))?
 }

@@ -31,15 +31,16 @@ pub async fn work(app: App, roles: Vec<Role>, stop: Stop) {
     let mut workers = JoinSet::new();
     workers.spawn(heartbeat::beat(app.clone(), roles.clone(), stop.clone()));
     let decides = roles.contains(&Role::Evaluate);
-    let evaluator = Evaluator::new(app.clone());
+    let ticking = app.for_ticks();
+    let evaluator = Evaluator::new(ticking.clone());
     if roles.contains(&Role::Collect) {
-        let collector = Collector::new(app.clone(), decides.then(|| evaluator.clone()));
+        let collector = Collector::new(ticking.clone(), decides.then(|| evaluator.clone()));
         let tick = {
             let collector = collector.clone();
             move |_, tick_ms| collector.clone().tick(tick_ms)
         };
         workers.spawn(collector.clone().prepare());
-        let every = periodic::every(app.clone(), TICK, stop.clone(), tick);
+        let every = periodic::every(ticking, TICK, stop.clone(), tick);
         workers.spawn(every.then(|()| collector.leave()));
     }
     if decides {

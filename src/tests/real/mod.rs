@@ -7,3 +7,4 @@ mod loss;
 #[cfg(feature = "aws")]
 mod recipe;
 mod share;
+mod silent;

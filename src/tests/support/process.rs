@@ -153,8 +153,7 @@ impl Headroom {
                 self.log()
             );
             TcpStream::connect(self.address()).ok()?;
-            let answer = send(Request::new("GET", "/readyz"), self.address());
-            (answer.status == 200).then_some(())
+            (self.ready().status == 200).then_some(())
         });
         if self.token.is_none() {
             let name = format!("test-{}", self.port);
@@ -199,6 +198,11 @@ impl Headroom {
 
     fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// What a watcher is told.
+    pub fn ready(&self) -> Answer {
+        send(Request::new("GET", "/readyz"), self.address())
     }
 
     /// Asks the API.
