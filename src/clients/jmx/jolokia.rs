@@ -6,28 +6,35 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
 
 use super::datum::Datum;
 use super::failure::{Failure, Thrown, clipped};
+use super::json::{Attributes, Names, Read};
 use super::session::{Credentials, Described};
+use super::stream::Limits;
 use super::tls::Tls;
 
-/// A longer answer is not read.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// An unused connection is closed after so long; above the longest usual tick.
 const IDLE: Duration = Duration::from_mins(5);
 
 /// What Jolokia answers to one request of a bulk.
 #[derive(Deserialize)]
-struct Answer {
+struct Answer<T> {
     status: i64,
-    #[serde(default)]
-    value: Value,
+    value: Option<T>,
     #[serde(default)]
     error: String,
     #[serde(default)]
     error_type: String,
+}
+
+/// An MBean in a list of them.
+#[derive(Deserialize)]
+struct Listed {
+    attr: Option<Attributes>,
 }
 
 /// A Jolokia agent.
@@ -66,11 +73,32 @@ impl Jolokia {
         credentials: Option<&Credentials>,
         asked: &[(&str, &str)],
     ) -> Result<Vec<Result<Datum, Failure>>, Failure> {
-        let read = |(mbean, attribute): &(&str, &str)| json!({"type": "read", "mbean": mbean, "attribute": attribute});
+        // What was thrown is told by its first line; the others would make a long answer of it.
+        let config = json!({"includeStackTrace": "false"});
+        let read = |(mbean, attribute): &(&str, &str)| json!({"type": "read", "mbean": mbean, "attribute": attribute, "config": config});
         let request: Vec<Value> = asked.iter().map(read).collect();
-        let answers = self.ask(credentials, request).await?;
-        let value = |answer: Answer| answer.value().map(datum);
+        let body = self.ask(credentials, &request, Limits::READ).await?;
+        let answers: Vec<Answer<Read>> = self.parse(&body)?;
+        if answers.len() != asked.len() {
+            let (got, count) = (answers.len(), asked.len());
+            return Err(Failure::garbled(format!(
+                "{got} answers to {count} requests"
+            )));
+        }
+        let value = |answer: Answer<Read>| {
+            let value = answer.value()?;
+            Ok(value.map_or(Datum::Null, |Read(datum)| datum))
+        };
         Ok(answers.into_iter().map(value).collect())
+    }
+
+    /// Whether the agent itself answers, whatever its MBeans do.
+    pub(super) async fn ping(&self, credentials: Option<&Credentials>) -> Result<(), Failure> {
+        let request = json!({"type": "version"});
+        let version: Option<IgnoredAny> = self.one(credentials, request, Limits::READ).await?;
+        version
+            .map(drop)
+            .ok_or_else(|| Failure::garbled("a version that says nothing"))
     }
 
     /// The names of all MBeans.
@@ -78,10 +106,10 @@ impl Jolokia {
         &self,
         credentials: Option<&Credentials>,
     ) -> Result<Vec<String>, Failure> {
-        let found = self.one(credentials, json!({"type": "search", "mbean": "*:*"}));
-        match found.await? {
-            Value::Array(names) => Ok(names.into_iter().filter_map(text).collect()),
-            _ => Err(Failure::garbled("a search without a list of names")),
+        let request = json!({"type": "search", "mbean": "*:*"});
+        match self.one(credentials, request, Limits::BROWSE).await? {
+            Some(Names(names)) => Ok(names),
+            None => Err(Failure::garbled("a search without a list of names")),
         }
     }
 
@@ -93,49 +121,40 @@ impl Jolokia {
     ) -> Result<Vec<Described>, Failure> {
         let path = mbean.split_once(':').unwrap_or((mbean, ""));
         let path = format!("{}/{}", escaped(path.0), escaped(path.1));
-        let listed = self.one(credentials, json!({"type": "list", "path": path}));
-        let Value::Object(mut mbean) = listed.await? else {
+        let request = json!({"type": "list", "path": path});
+        let Some(listed) = self.one(credentials, request, Limits::BROWSE).await? else {
             return Err(Failure::garbled("an MBean without a description"));
         };
-        let Some(Value::Object(attributes)) = mbean.remove("attr") else {
-            return Ok(Vec::new());
-        };
-        let described = |(name, attribute): (String, Value)| {
-            let word = |key: &str| {
-                attribute
-                    .get(key)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-            };
-            Described {
-                name,
-                class: word("type").to_owned(),
-                description: word("desc").to_owned(),
-                readable: true,
-            }
-        };
-        Ok(attributes.into_iter().map(described).collect())
+        let Listed { attr } = listed;
+        let Attributes(attributes) = attr.unwrap_or(Attributes(Vec::new()));
+        let described = attributes.into_iter().map(|(name, words)| Described {
+            name,
+            class: words.class,
+            description: words.description,
+            readable: true,
+        });
+        Ok(described.collect())
     }
 
-    async fn one(
+    async fn one<T: DeserializeOwned>(
         &self,
         credentials: Option<&Credentials>,
         request: Value,
-    ) -> Result<Value, Failure> {
-        let answers = self.ask(credentials, vec![request]).await?;
-        match answers.into_iter().next() {
-            Some(answer) => answer.value(),
-            None => Err(Failure::garbled("no answer to a request")),
-        }
+        limits: Limits,
+    ) -> Result<Option<T>, Failure> {
+        let body = self.ask(credentials, &[request], limits).await?;
+        // A long one would hold up the other JVMs.
+        let [answer]: [Answer<T>; 1] = block_in_place(|| self.parse(&body))?;
+        answer.value()
     }
 
     async fn ask(
         &self,
         credentials: Option<&Credentials>,
-        requests: Vec<Value>,
-    ) -> Result<Vec<Answer>, Failure> {
-        let count = requests.len();
-        let mut request = self.client.post(&self.url).json(&requests);
+        requests: &[Value],
+        limits: Limits,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut request = self.client.post(&self.url).json(requests);
         if let Some(Credentials { user, password }) = credentials {
             request = request.basic_auth(user, Some(password.expose_secret()));
         }
@@ -146,27 +165,31 @@ impl Jolokia {
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|cause| self.lost(&cause))? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                let most = MAX_ANSWER / 1024;
+            if body.len() + chunk.len() > limits.bytes {
+                let most = limits.bytes / 1024;
                 return Err(Failure::garbled(format!(
                     "an answer is longer than {most} KiB"
                 )));
             }
             body.extend_from_slice(&chunk);
         }
-        let answers: Vec<Answer> = serde_json::from_slice(&body).map_err(|cause| {
+        Ok(body)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+        let stranger = |cause: serde_json::Error| {
             let url = &self.url;
             Failure::Refused(format!(
                 "what answers at {url} is no Jolokia agent: {cause}"
             ))
-        })?;
-        if answers.len() != count {
-            let got = answers.len();
-            return Err(Failure::garbled(format!(
-                "{got} answers to {count} requests"
-            )));
+        };
+        // One request that cannot be understood, such as a name that is none, has the whole bulk refused in one answer.
+        if body.trim_ascii_start().starts_with(b"{") {
+            let answer: Answer<IgnoredAny> = serde_json::from_slice(body).map_err(stranger)?;
+            answer.value()?;
+            return Err(Failure::garbled("one answer to a list of requests"));
         }
-        Ok(answers)
+        serde_json::from_slice(body).map_err(stranger)
     }
 
     fn refused(&self, status: StatusCode, credentials: Option<&Credentials>) -> Failure {
@@ -193,8 +216,8 @@ impl Jolokia {
     }
 }
 
-impl Answer {
-    fn value(self) -> Result<Value, Failure> {
+impl<T> Answer<T> {
+    fn value(self) -> Result<Option<T>, Failure> {
         if self.status == 200 {
             return Ok(self.value);
         }
@@ -218,39 +241,4 @@ impl Answer {
 /// Jolokia writes paths with `!` before what would part them.
 fn escaped(part: &str) -> String {
     part.replace('!', "!!").replace('/', "!/")
-}
-
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// The reader of JSON bounds how deep this goes.
-fn datum(value: Value) -> Datum {
-    match value {
-        Value::Null => Datum::Null,
-        Value::Bool(yes) => Datum::Bool(yes),
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => Datum::Integer(whole),
-            None => Datum::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(text) => Datum::Text(text),
-        Value::Array(items) => Datum::List(items.len()),
-        Value::Object(members) => object(members),
-    }
-}
-
-/// An MBean's name is wrapped in an object of its own.
-fn object(members: Map<String, Value>) -> Datum {
-    match members.get("objectName") {
-        Some(Value::String(name)) if members.len() == 1 => Datum::Text(name.clone()),
-        _ => Datum::Members(
-            members
-                .into_iter()
-                .map(|(name, value)| (name, datum(value)))
-                .collect(),
-        ),
-    }
 }

@@ -12,6 +12,7 @@ mod datum;
 mod failure;
 mod graph;
 mod jolokia;
+mod json;
 mod peer;
 mod pool;
 mod reply;

@@ -19,8 +19,8 @@ const MAX_HOST: u16 = 1024;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Anything that carries bytes both ways.
-trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Pipe for T {}
+trait Pipe: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Pipe for T {}
 
 /// A connection to a JVM's RMI port.
 pub struct Wire {

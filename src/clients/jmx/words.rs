@@ -8,6 +8,8 @@ use super::failure::Failure;
 const NO_MBEAN: &str = "javax.management.InstanceNotFoundException";
 const NO_ATTRIBUTE: &str = "javax.management.AttributeNotFoundException";
 const NO_NAME: &str = "javax.management.MalformedObjectNameException";
+/// So says Jolokia.
+const INVALID_NAME: &str = "Invalid object name";
 const SECURITY: &str = "java.lang.SecurityException";
 
 /// Why a person's question has no answer.
@@ -61,7 +63,7 @@ pub(super) fn explain(failure: &Failure, mbean: &str, attribute: &str, jvm: &Jvm
         format!("the JVM at {way} has no MBean \"{mbean}\"")
     } else if thrown.is(NO_ATTRIBUTE) {
         format!("MBean \"{mbean}\" of the JVM at {way} has no attribute \"{attribute}\"")
-    } else if thrown.is(NO_NAME) || words.contains(NO_NAME) {
+    } else if thrown.is(NO_NAME) || words.contains(NO_NAME) || words.contains(INVALID_NAME) {
         format!("\"{mbean}\" is no MBean's name: {words}")
     } else if thrown.is(SECURITY) {
         format!("the JVM at {way} does not let this user read \"{mbean}\": {words}")

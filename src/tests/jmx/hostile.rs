@@ -131,7 +131,7 @@ fn attributes(count: usize, name: &str, entries: usize) -> Vec<u8> {
 }
 
 /// The most memory that this process ever had.
-fn peak_mib() -> usize {
+pub(super) fn peak_mib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib: usize = peak.unwrap().trim_end_matches("kB").trim().parse().unwrap();

@@ -5,6 +5,7 @@ mod collect;
 mod fake;
 mod faults;
 mod hostile;
+mod jolokia;
 
 use std::path::Path;
 use std::sync::Arc;

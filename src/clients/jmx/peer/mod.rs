@@ -1,8 +1,9 @@
 //! One JVM: its login, made when it is needed and made anew when it is lost, and what is asked of it.
 
+mod bulk;
 mod reading;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant as Clock};
@@ -50,6 +51,15 @@ impl Drop for Open {
     }
 }
 
+/// Why an attribute is asked by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// It was asked for together with others when there was no answer, and time did not suffice to find out which of them it was.
+    Suspected,
+    /// It did not come in time or broke the connection.
+    Guilty,
+}
+
 /// One JVM.
 pub struct Peer {
     options: Options,
@@ -57,9 +67,8 @@ pub struct Peer {
     open: Option<Open>,
     plain_registry: bool,
     backoff: Backoff,
-    /// Attributes, by MBean and name, that did not come in time or broke the connection: each asked by itself and last, so that the others
-    /// do not suffer from them again.
-    alone: HashSet<(String, String)>,
+    /// Attributes, by MBean and name, that are asked each by itself and after the others, so that those do not suffer from them again.
+    alone: HashMap<(String, String), Doubt>,
     pub(in crate::clients::jmx) used: Clock,
 }
 
@@ -79,7 +88,7 @@ impl Peer {
             open: None,
             plain_registry: false,
             backoff: Backoff::new(options.backoff_first, options.backoff_longest),
-            alone: HashSet::new(),
+            alone: HashMap::new(),
             used: Clock::now(),
         }
     }

@@ -1,10 +1,8 @@
-//! Reading attributes: by MBean over RMI, all at once from a Jolokia agent.
-
-use std::time::Instant as Clock;
+//! Reading attributes over RMI, those of an MBean at once; and what reading from a Jolokia agent has in common with it.
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Line, Open, Peer, Terms, error};
+use super::{Doubt, Line, Open, Peer, Terms, error};
 use crate::clients::jmx::datum::Datum;
 use crate::clients::jmx::failure::{Failure, Thrown};
 use crate::clients::jmx::session::Session;
@@ -14,20 +12,45 @@ use crate::clients::jmx::{Ask, Jvm, Told};
 /// Attributes by name, with the reason for each that could not be read.
 type Values = Vec<(String, Result<Datum, Thrown>)>;
 
-/// Attributes of one MBean, by their place among all that are asked for.
-struct Group {
+/// Attributes that are asked for together, by their place among all that are asked for.
+pub(super) struct Group {
+    /// Of the first.
     mbean: String,
-    asked: Vec<usize>,
+    pub(super) asked: Vec<usize>,
     retried: bool,
 }
 
 impl Group {
-    fn of(mbean: &str, place: usize) -> Self {
+    pub(super) fn of(mbean: &str, place: usize) -> Self {
         Self {
             mbean: mbean.to_owned(),
             asked: vec![place],
             retried: false,
         }
+    }
+
+    pub(super) fn asks<'a>(&self, asks: &'a [Ask]) -> impl Iterator<Item = &'a Ask> {
+        self.asked.iter().filter_map(|place| asks.get(*place))
+    }
+
+    /// By MBean, and those of one MBean each by itself; those that are to be asked first at the end.
+    pub(super) fn split(self, asks: &[Ask]) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        for place in self.asked {
+            let Some(ask) = asks.get(place) else {
+                continue;
+            };
+            match parts.iter_mut().find(|part| part.mbean == ask.mbean) {
+                Some(part) => part.asked.push(place),
+                None => parts.push(Self::of(&ask.mbean, place)),
+            }
+        }
+        if let [one] = parts.as_slice() {
+            let single = |place: &usize| Self::of(&one.mbean, *place);
+            parts = one.asked.iter().map(single).collect();
+        }
+        parts.reverse();
+        parts
     }
 }
 
@@ -38,9 +61,12 @@ fn key(ask: &Ask) -> (String, String) {
 impl Peer {
     pub(super) async fn read_rmi(&mut self, jvm: &Jvm, asks: &[Ask], terms: Terms) -> Vec<Told> {
         let mut told: Vec<Option<Told>> = vec![None; asks.len()];
-        let mut groups = self.groups(asks);
+        let mut groups = self.groups(asks, |one, other| one.mbean == other.mbean);
         while let Some(group) = groups.pop() {
             let begun = Instant::now();
+            if begun >= terms.deadline {
+                break;
+            }
             if let Err(why) = self.ensure(jvm, terms).await {
                 // Nothing more is to be had of this JVM for now.
                 let left = std::iter::once(group).chain(groups);
@@ -50,28 +76,52 @@ impl Peer {
             }
             groups.extend(self.read_group(jvm, asks, group, terms, &mut told).await);
         }
-        let none = || error("was not read before the tick's time was over");
-        told.into_iter()
-            .map(|told| told.unwrap_or_else(none))
-            .collect()
+        all(told)
     }
 
-    /// By MBean, those that are to be asked first at the end.
-    fn groups(&self, asks: &[Ask]) -> Vec<Group> {
+    /// Those that may be asked together, those that are to be asked first at the end.
+    pub(super) fn groups(&self, asks: &[Ask], together: impl Fn(&Ask, &Ask) -> bool) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
-        let mut loners = Vec::new();
+        let (mut guilty, mut suspected) = (Vec::new(), Vec::new());
         for (place, ask) in asks.iter().enumerate() {
             let new = || Group::of(&ask.mbean, place);
-            if self.alone.contains(&key(ask)) {
-                loners.push(new());
-                continue;
-            }
-            match groups.iter_mut().find(|group| group.mbean == ask.mbean) {
-                Some(group) => group.asked.push(place),
-                None => groups.push(new()),
+            match self.alone.get(&key(ask)) {
+                Some(Doubt::Guilty) => guilty.push(new()),
+                Some(Doubt::Suspected) => suspected.push(new()),
+                None => {
+                    let fits = |group: &&mut Group| {
+                        let first = group.asked.first().and_then(|first| asks.get(*first));
+                        first.is_some_and(|first| together(first, ask))
+                    };
+                    match groups.iter_mut().find(fits) {
+                        Some(group) => group.asked.push(place),
+                        None => groups.push(new()),
+                    }
+                }
             }
         }
-        loners.into_iter().chain(groups.into_iter().rev()).collect()
+        let ordered = groups.into_iter().chain(suspected).chain(guilty);
+        let mut ordered: Vec<Group> = ordered.collect();
+        ordered.reverse();
+        ordered
+    }
+
+    /// One of these stands in the way of the others: from now on, until it comes, each is asked by itself.
+    pub(super) fn suspect(&mut self, asks: &[Ask], group: &Group) {
+        for ask in group.asks(asks) {
+            self.alone.entry(key(ask)).or_insert(Doubt::Suspected);
+        }
+    }
+
+    pub(super) fn convict(&mut self, ask: &Ask) {
+        self.alone.insert(key(ask), Doubt::Guilty);
+    }
+
+    /// It came.
+    pub(super) fn acquit(&mut self, ask: &Ask) {
+        if !self.alone.is_empty() {
+            self.alone.remove(&key(ask));
+        }
     }
 
     /// Reads the attributes of one MBean in one call; gives back what is to be asked again, in another way.
@@ -114,15 +164,15 @@ impl Peer {
         }
         // One attribute that is slow, or whose value cannot be sent, takes the others of its MBean with it: each by itself then.
         if names.len() > 1 && may_be_one(&failure) {
-            let single = |place: &usize| Group::of(&group.mbean, *place);
-            return group.asked.iter().rev().map(single).collect();
+            self.suspect(asks, &group);
+            return group.split(asks);
         }
         for place in group.asked {
             let Some(ask) = asks.get(place) else {
                 continue;
             };
             if failure.ends_connection() {
-                self.alone.insert(key(ask));
+                self.convict(ask);
             }
             let why = match &failure {
                 Failure::Late => late(jvm, until - begun),
@@ -147,9 +197,7 @@ impl Peer {
             let Some(ask) = asks.get(*place) else {
                 continue;
             };
-            if !self.alone.is_empty() {
-                self.alone.remove(&key(ask));
-            }
+            self.acquit(ask);
             let found = values.iter().find(|(name, _)| *name == ask.attribute);
             let outcome = match found {
                 Some((_, Ok(value))) => Ok(value.clone()),
@@ -162,60 +210,14 @@ impl Peer {
             put(told, *place, outcome, begun);
         }
     }
+}
 
-    pub(super) async fn read_jolokia(
-        &mut self,
-        jvm: &Jvm,
-        asks: &[Ask],
-        terms: Terms,
-    ) -> Vec<Told> {
-        let begun = Instant::now();
-        let limit = asks.iter().map(|ask| ask.limit).max().unwrap_or_default();
-        let until = terms.deadline.min(begun + limit);
-        let all = |why: String| {
-            let told = asks.iter().map(|_| error(&why));
-            told.collect::<Vec<Told>>()
-        };
-        // No connection is made yet, so that the pause after a failure is kept here.
-        if let Some(why) = self.backoff.refusal(Clock::now())
-            && !terms.eager
-        {
-            return all(why);
-        }
-        let agent = match self.ensure(jvm, terms).await {
-            Ok(Open {
-                line: Line::Jolokia(agent),
-                ..
-            }) => agent,
-            Ok(_) => return all("not connected".into()),
-            Err(why) => return all(why),
-        };
-        let wanted: Vec<(&str, &str)> = asks
-            .iter()
-            .map(|ask| (ask.mbean.as_str(), ask.attribute.as_str()))
-            .collect();
-        let work = agent.attributes(jvm.credentials.as_ref(), &wanted);
-        match timeout_at(until, work).await.unwrap_or(Err(Failure::Late)) {
-            Ok(values) => {
-                self.backoff.succeeded();
-                let told = |(ask, value): (&Ask, Result<Datum, Failure>)| Told {
-                    outcome: value
-                        .map_err(|failure| explain(&failure, &ask.mbean, &ask.attribute, jvm)),
-                    took: begun.elapsed(),
-                };
-                asks.iter().zip(values).map(told).collect()
-            }
-            Err(failure) => {
-                let why = match &failure {
-                    Failure::Late => late(jvm, until - begun),
-                    other => other.to_string(),
-                };
-                self.backoff
-                    .failed(Clock::now(), rand::random(), why.clone());
-                all(why)
-            }
-        }
-    }
+/// The answers, also for what there was no time to ask.
+pub(super) fn all(told: Vec<Option<Told>>) -> Vec<Told> {
+    let none = || error("was not read before the tick's time was over");
+    told.into_iter()
+        .map(|told| told.unwrap_or_else(none))
+        .collect()
 }
 
 /// The values of some attributes, with the reason for each that the JVM left out.
@@ -239,7 +241,12 @@ async fn values(session: &mut Session, mbean: &str, names: &[&str]) -> Result<Va
     Ok(values)
 }
 
-fn put(told: &mut [Option<Told>], place: usize, outcome: Result<Datum, String>, begun: Instant) {
+pub(super) fn put(
+    told: &mut [Option<Told>],
+    place: usize,
+    outcome: Result<Datum, String>,
+    begun: Instant,
+) {
     if let Some(slot) = told.get_mut(place) {
         *slot = Some(Told {
             outcome,
