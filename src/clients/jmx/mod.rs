@@ -41,9 +41,6 @@ pub use datum::Datum;
 pub use session::Described;
 pub use tls::Tls;
 
-/// How often kept logins are looked after.
-const MAINTENANCE: Duration = Duration::from_secs(15);
-
 /// Limits; the defaults suit a fleet.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -51,6 +48,8 @@ pub struct Options {
     pub connect_limit: Duration,
     /// A login unused for so long is given up; above the tick.
     pub idle_limit: Duration,
+    /// How often kept logins are looked after: far more often than a JVM lets them lapse, which is after ten minutes as a rule.
+    pub maintenance: Duration,
     /// Pause after a first failure.
     pub backoff_first: Duration,
     /// The longest pause.
@@ -62,6 +61,7 @@ impl Default for Options {
         Self {
             connect_limit: Duration::from_secs(10),
             idle_limit: Duration::from_mins(5),
+            maintenance: Duration::from_secs(15),
             backoff_first: Duration::from_secs(1),
             backoff_longest: Duration::from_mins(1),
         }
@@ -184,10 +184,11 @@ impl Jmx {
             .enable_all()
             .build()
             .map_err(|cause| Error::internal("could not start the JMX thread", cause))?;
+        let maintenance = options.maintenance;
         let pool = Arc::new(Pool::new(options));
         let looked_after = Arc::downgrade(&pool);
         runtime.spawn(async move {
-            let mut ticks = tokio::time::interval(MAINTENANCE);
+            let mut ticks = tokio::time::interval(maintenance);
             loop {
                 ticks.tick().await;
                 let Some(pool) = looked_after.upgrade() else {
@@ -217,7 +218,8 @@ impl Jmx {
             .await
     }
 
-    /// The names of a JVM's MBeans, sorted. Tries at once although the JVM failed a moment ago: a person asks.
+    /// The names of a JVM's MBeans, sorted. Tries at once although the JVM failed a moment ago: a person asks. Over a login of its own, so that
+    /// nobody who looks around holds up a tick.
     ///
     /// # Errors
     /// `Upstream`: why the JVM gave no answer.

@@ -15,12 +15,24 @@ use super::{Ask, Jvm, Options, Shown, Told, Way};
 
 /// For one attribute that a person looks at.
 const SHOW_LIMIT: Duration = Duration::from_secs(5);
+/// The login of a person who looks around is given up after so long.
+const BROWSING_IDLE: Duration = Duration::from_mins(1);
 
 /// Names a login.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct PeerId {
     way: Way,
     digest: [u8; 32],
+    purpose: Purpose,
+}
+
+/// What a login is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Purpose {
+    /// The readings of a tick.
+    Reading,
+    /// A person who looks around, and may have to wait for slow attributes.
+    Browsing,
 }
 
 /// All JVMs that are talked to.
@@ -49,7 +61,7 @@ impl Pool {
             deadline,
             eager: false,
         };
-        match self.peer(jvm, deadline).await {
+        match self.peer(jvm, Purpose::Reading, deadline).await {
             Ok(mut peer) => peer.read(jvm, asks, terms).await,
             Err(why) => asks.iter().map(|_| error(&why)).collect(),
         }
@@ -60,7 +72,8 @@ impl Pool {
             deadline,
             eager: true,
         };
-        self.peer(jvm, deadline).await?.names(jvm, terms).await
+        let peer = self.peer(jvm, Purpose::Browsing, deadline);
+        peer.await?.names(jvm, terms).await
     }
 
     pub(super) async fn show(
@@ -73,7 +86,7 @@ impl Pool {
             deadline,
             eager: true,
         };
-        let mut peer = self.peer(jvm, deadline).await?;
+        let mut peer = self.peer(jvm, Purpose::Browsing, deadline).await?;
         let described = peer.describe(jvm, mbean, terms).await?;
         let ask = |name: &str| Ask {
             mbean: mbean.to_owned(),
@@ -94,10 +107,16 @@ impl Pool {
     }
 
     /// Waits for whoever talks to that JVM at the moment.
-    async fn peer(&self, jvm: &Jvm, deadline: Instant) -> Result<OwnedMutexGuard<Peer>, String> {
+    async fn peer(
+        &self,
+        jvm: &Jvm,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<OwnedMutexGuard<Peer>, String> {
         let id = PeerId {
             way: jvm.way.clone(),
             digest: jvm.digest,
+            purpose,
         };
         let peer = {
             let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,11 +130,15 @@ impl Pool {
     /// Renews leases, and logs out where nobody has asked anything for long. A JVM that does not answer delays no other.
     pub(super) fn maintain(&self) {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        peers.retain(|_, peer| {
+        peers.retain(|id, peer| {
+            let idle_limit = match id.purpose {
+                Purpose::Reading => self.options.idle_limit,
+                Purpose::Browsing => BROWSING_IDLE.min(self.options.idle_limit),
+            };
             let Ok(mut peer) = Arc::clone(peer).try_lock_owned() else {
                 return true;
             };
-            let idle = Clock::now().duration_since(peer.used) > self.options.idle_limit;
+            let idle = Clock::now().duration_since(peer.used) > idle_limit;
             tokio::spawn(async move {
                 if idle {
                     peer.close().await;

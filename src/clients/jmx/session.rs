@@ -18,8 +18,8 @@ use super::wire::Wire;
 
 /// How long the JVM is asked to keep our login without a word from us.
 const LEASE: Duration = Duration::from_mins(10);
-/// A shorter lease is not renewed more often than this.
-const SHORTEST_RENEWAL: Duration = Duration::from_secs(10);
+/// A lease is not renewed more often than this, however short it is.
+const SHORTEST_RENEWAL: Duration = Duration::from_millis(500);
 
 /// A user and the password.
 pub struct Credentials {

@@ -161,8 +161,8 @@ async fn values_equal_what_a_java_program_reads_at_the_same_moment() {
     }
     assert_eq!(
         test.app.jmx.open_connections(),
-        2,
-        "one login per way is kept"
+        3,
+        "one login per way is kept, and one to look around with"
     );
 }
 

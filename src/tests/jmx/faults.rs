@@ -194,3 +194,33 @@ async fn what_cannot_be_read_is_told_and_never_takes_the_others_along() {
         assert!(begun.elapsed() < 10 * SECOND, "{:?}", begun.elapsed());
     }
 }
+
+#[tokio::test]
+async fn a_person_who_waits_for_a_slow_attribute_holds_up_no_tick() {
+    let jvm = Jvm::start(Mode::Plain);
+    let (jmx, way) = (jmx(), reached(jvm.port, None, None));
+    let person = jmx.attributes(&way, "lab:type=Slow".into(), Instant::now() + 15 * SECOND);
+    let tick = async {
+        let mut pause = tokio::time::interval(SECOND / 10);
+        for _ in 0..20 {
+            pause.tick().await;
+            let begun = Instant::now();
+            assert_eq!(depth(&jmx, &way).await, Ok(Datum::Integer(7)));
+            assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+        }
+        Instant::now()
+    };
+    let (shown, read_by) = tokio::join!(async { (person.await.unwrap(), Instant::now()) }, tick);
+    let (shown, shown_at) = shown;
+    assert!(read_by < shown_at, "all was read while the person waited");
+    let value = |name: &str| {
+        let found = shown.iter().find(|it| it.about.name == name);
+        found.unwrap().value.clone()
+    };
+    assert_eq!(value("QueueDepth"), Ok(Datum::Integer(7)));
+    assert!(
+        value("Slow")
+            .unwrap_err()
+            .contains("did not answer within 5 s")
+    );
+}

@@ -6,6 +6,7 @@ mod fake;
 mod faults;
 mod hostile;
 mod jolokia;
+mod lease;
 
 use std::path::Path;
 use std::sync::Arc;

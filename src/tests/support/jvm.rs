@@ -50,18 +50,25 @@ pub struct Jvm {
 impl Jvm {
     /// The tests' own program.
     pub fn start(mode: Mode) -> Self {
-        Self::target(mode, None)
+        Self::target(mode, None, &[])
     }
 
     /// The tests' own program, with a Jolokia agent that asks for a login.
     pub fn with_jolokia() -> Self {
-        Self::target(Mode::Plain, Some(ports::free()))
+        Self::target(Mode::Plain, Some(ports::free()), &[])
     }
 
-    fn target(mode: Mode, jolokia: Option<u16>) -> Self {
+    /// The tests' own program, in a JVM that lets go of a login that was not renewed for so long.
+    pub fn with_leases_of(lease: Duration) -> Self {
+        let lease = format!("-Djava.rmi.dgc.leaseValue={}", lease.as_millis());
+        Self::target(Mode::Plain, None, &[lease])
+    }
+
+    fn target(mode: Mode, jolokia: Option<u16>, more: &[String]) -> Self {
         let folder = TempDir::with_prefix("headroom-jvm-").unwrap();
         let port = ports::free();
         let mut arguments = options(mode, port, folder.path());
+        arguments.extend_from_slice(more);
         let mut class_path = classes().display().to_string();
         if let Some(port) = jolokia {
             let (user, password) = LOGIN;
