@@ -217,7 +217,7 @@ async fn a_value_that_is_too_long_is_asked_for_by_itself_from_then_on() {
         let told = read(&jmx, &way, &asks).await;
         assert_eq!(told[0].outcome, Ok(Datum::Integer(7)));
         assert_eq!(told[2].outcome, Ok(Datum::Integer(7)));
-        let why = told[1].outcome.as_ref().err().expect("too long");
+        let why = told[1].outcome.as_ref().expect_err("too long");
         assert!(
             why.ends_with("what came back cannot be read: an answer is longer than 1024 KiB"),
             "{why}"
