@@ -56,6 +56,7 @@ fn decide_all() -> anyhow::Result<Vec<Duration>> {
         unit: None,
         rule,
         stale_after_ms: 3 * MINUTE_MS,
+        period_ms: MINUTE_MS,
     });
     let facts = Facts {
         now_ms,

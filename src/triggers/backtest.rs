@@ -348,5 +348,6 @@ fn counter_facts<'a>(counter: &Counter<'a>) -> CounterFacts<'a> {
         unit: counter.unit,
         rule: counter.policy.rule,
         stale_after_ms: counter.policy.stale_after_ms,
+        period_ms: counter.period_ms,
     }
 }

@@ -128,6 +128,8 @@ pub struct CounterFacts<'a> {
     pub rule: Rule,
     /// From this age on, a sample counts for nothing.
     pub stale_after_ms: i64,
+    /// How often it is read, at multiples of it.
+    pub period_ms: i64,
 }
 
 /// A node in service.

@@ -16,7 +16,7 @@ pub enum GateName {
     Enabled,
     /// A timing is set and there are counters.
     Timing,
-    /// Enough nodes are fresh for a removal.
+    /// Enough nodes answer for a removal.
     Quorum,
     /// No hold is active.
     Hold,
@@ -122,15 +122,19 @@ fn quorum(facts: &Facts<'_>, survey: &Survey) -> Said {
         return Ok("no step removes a node, so no quorum is needed".into());
     }
     let needed = facts.trigger.quorum_percent;
+    let partly = match survey.answering.saturating_sub(survey.present) {
+        0 => String::new(),
+        nodes => format!(" ({nodes} of them not for every counter)"),
+    };
     let mut said = format!(
-        "{} of {} have fresh samples, a removal needs {needed} %",
-        survey.fresh,
+        "{} of {} answer{partly}, {needed} % needed for a removal",
+        survey.answering,
         words::count(survey.applicable, "node", "nodes"),
     );
     if let Some(outage) = outage(facts, survey) {
         said = format!("{said}; {outage}");
     }
-    if survey.applicable > 0 && reaches(survey.fresh, survey.applicable, needed) {
+    if survey.applicable > 0 && reaches(survey.present, survey.applicable, needed) {
         Ok(said)
     } else {
         Err(said)

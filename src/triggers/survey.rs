@@ -56,10 +56,12 @@ pub struct Survey {
     pub held: usize,
     /// Of those not held: nodes that have a series at all.
     pub applicable: usize,
-    /// Nodes whose every series has a fresh sample; what a quorum counts.
+    /// Nodes whose every series has a fresh sample.
     pub fresh: usize,
-    /// Nodes with a fresh sample of any series.
-    pub sampled: usize,
+    /// Nodes that gave a value when they were last to be read.
+    pub answering: usize,
+    /// Nodes that are both; what a quorum counts.
+    pub present: usize,
     /// Nodes with anything fresh, a breach by `missing: breach` included; what `all` asks of.
     pub heard: usize,
     /// Nodes with a series that qualifies.
@@ -72,7 +74,7 @@ pub struct Survey {
     means: Vec<Found>,
     /// The series that qualifies or breaches for the longest time; for `average` a mean.
     pub lead: Option<Found>,
-    /// Newest sample of each node that fell silent.
+    /// Newest sample of each node that does not answer any more.
     silent_since_ms: Vec<i64>,
 }
 
@@ -96,8 +98,8 @@ impl Survey {
     }
 
     fn node(&mut self, facts: &Facts<'_>, at: usize, node: &NodeFacts<'_>) {
-        let (mut fresh, mut sampled, mut heard, mut qualifies) = (true, false, false, false);
-        let mut newest_ms = None;
+        let (mut fresh, mut heard, mut qualifies) = (true, false, false);
+        let (mut newest_ms, mut asked_ms) = (None, None);
         for (series_at, series) in node.series.iter().enumerate() {
             let place = Place {
                 node: Some(at),
@@ -107,12 +109,11 @@ impl Survey {
             if node.held {
                 found.standing = Standing::Held;
             }
-            let is_sampled = has_fresh_sample(facts, series);
-            fresh &= is_sampled;
-            sampled |= is_sampled;
+            fresh &= has_fresh_sample(facts, series);
             heard |= found.standing.is_fresh();
             qualifies |= found.standing == Standing::Qualifies;
             newest_ms = newest_ms.max(series.last.map(|(tick_ms, _)| tick_ms));
+            asked_ms = asked_ms.max(due_ms(facts, series));
             self.add(found);
             if facts.trigger.when != When::Average {
                 self.lead(found);
@@ -127,11 +128,15 @@ impl Survey {
             return;
         }
         self.applicable += 1;
+        // A sample may still be fresh although the node has gone since: it answers only if the latest tick at which anything of it was
+        // due gave a value. So an error, and a reading that did not come or has not come yet, take it out of the quorum at once.
+        let answers = newest_ms >= asked_ms && newest_ms.is_some_and(|ms| ms <= facts.now_ms);
         self.fresh += usize::from(fresh);
-        self.sampled += usize::from(sampled);
+        self.answering += usize::from(answers);
+        self.present += usize::from(fresh && answers);
         self.heard += usize::from(heard);
         self.qualifying += usize::from(qualifies);
-        if let Some(newest_ms) = newest_ms.filter(|_| !sampled) {
+        if let Some(newest_ms) = newest_ms.filter(|_| !answers) {
             self.silent_since_ms.push(newest_ms);
         }
     }
@@ -197,7 +202,7 @@ impl Survey {
     /// How many nodes fell silent together, when they are at least as many as still answer.
     pub fn silenced_at_once(&self, facts: &Facts<'_>) -> Option<(usize, i64)> {
         let window_ms = facts.tick_length_ms.saturating_mul(2);
-        outage::together(&self.silent_since_ms, self.sampled, window_ms)
+        outage::together(&self.silent_since_ms, self.answering, window_ms)
     }
 }
 
@@ -206,6 +211,13 @@ impl Standing {
     pub fn is_fresh(self) -> bool {
         matches!(self, Self::Qualifies | Self::Breaching | Self::Within)
     }
+}
+
+/// The latest tick at which a series was to be read.
+fn due_ms(facts: &Facts<'_>, series: &SeriesFacts<'_>) -> Option<i64> {
+    let counter = facts.counters.get(series.counter)?;
+    let late_ms = facts.now_ms.rem_euclid(counter.period_ms.max(1));
+    Some(facts.now_ms.saturating_sub(late_ms))
 }
 
 fn has_fresh_sample(facts: &Facts<'_>, series: &SeriesFacts<'_>) -> bool {

@@ -149,3 +149,31 @@ async fn a_counter_that_is_not_due_is_not_waited_for() {
         ["quiet 0-1 x2: all 2 series are within their thresholds"]
     );
 }
+
+#[tokio::test]
+async fn a_removal_waits_for_its_quorum_of_this_very_tick() {
+    let shrink = "  - { name: shrink, kind: RemoveEc2Node }\ntriggers:";
+    let steps = "cluster: web, counters: [load1], timing: 1m, steps: [{ action: shrink, target: cluster }] }";
+    let file = WEB.replace("triggers:", shrink).replace(
+        "      - { name: web02",
+        "      - { name: web00, address: 10.0.0.10, ssh_profile: ops }\n      - { name: web02",
+    );
+    let (head, _) = file.split_once("  - { name: web-hot").unwrap();
+    let site = Site::sqlite(&format!("{head}  - {{ name: web-hot, {steps}\n"));
+    let quorum = |text: &str| site.told("web-hot").last().unwrap().contains(text);
+
+    // Those of the last tick are fresh, but they have not answered yet.
+    read(&site, 0, "0X0").await;
+    pass(&site, 0, true).await;
+    read(&site, 1, " X ").await;
+    assert_eq!(pass(&site, 1, false).await, (1, vec![]));
+    read(&site, 1, "-  ").await;
+    assert_eq!(pass(&site, 1, true).await, (0, vec![]));
+    assert!(quorum("refused 1-1 x1") && quorum("1 of 3 nodes answer, 80 % needed for a removal"));
+
+    read(&site, 2, "0X ").await;
+    assert_eq!(pass(&site, 2, false).await, (1, vec![]), "67 % so far");
+    read(&site, 2, "  0").await;
+    assert_eq!(pass(&site, 2, false).await.1.len(), 1);
+    assert!(quorum("fired 2-2 x1"));
+}

@@ -1,7 +1,6 @@
 //! Loads what a backtest replays. The definitions may be those of a transaction that is then rolled back: that is how an edited
 //! fleet file is tried before it is applied.
 
-use super::rules;
 use super::snapshot::{Snapshot, Watched};
 use super::view;
 use crate::db::Connection;
@@ -58,7 +57,7 @@ impl Backtest {
             .range(&self.keys, from_ms.saturating_sub(self.lead_in_ms()), to_ms)
             .await?;
         tokio::task::spawn_blocking(move || {
-            let subject = subject(&self.watched, &samples, self.tick_length_ms);
+            let subject = subject(&self.watched, &samples);
             replay(&subject, from_ms, to_ms, self.tick_length_ms)
         })
         .await
@@ -77,7 +76,7 @@ impl Backtest {
     }
 }
 
-fn subject<'a>(watched: &'a Watched, samples: &[Vec<Sample>], tick_length_ms: i64) -> Subject<'a> {
+fn subject<'a>(watched: &'a Watched, samples: &[Vec<Sample>]) -> Subject<'a> {
     let mut nodes: Vec<_> = watched
         .cluster
         .nodes
@@ -113,7 +112,7 @@ fn subject<'a>(watched: &'a Watched, samples: &[Vec<Sample>], tick_length_ms: i6
                 name: &view.row.name,
                 unit: view.row.unit.as_deref(),
                 policy: view.policy,
-                period_ms: rules::period_ms(&view.row, tick_length_ms),
+                period_ms: view.period_ms,
             })
             .collect(),
         nodes,

@@ -56,6 +56,8 @@ pub(super) struct Watched {
 pub(super) struct CounterView {
     pub row: Arc<Counter>,
     pub policy: Policy,
+    /// How often it is read.
+    pub period_ms: i64,
     /// Its series over the cluster's nodes.
     pub series: Arc<[Entry]>,
     /// For `average`: place of the mean's series in [`Snapshot::keys`].
@@ -134,6 +136,7 @@ impl Snapshot {
                         .or_insert_with(|| snapshot.series(&rows, cluster, counter));
                     counters.push(CounterView {
                         policy: rules::policy(counter, tick_length_ms),
+                        period_ms: rules::period_ms(counter, tick_length_ms),
                         series: Arc::clone(series),
                         mean: snapshot.mean(&trigger, counter),
                         row: Arc::clone(counter),

@@ -163,6 +163,7 @@ fn counter_facts(counter: &CounterView) -> CounterFacts<'_> {
         unit: counter.row.unit.as_deref(),
         rule: counter.policy.rule,
         stale_after_ms: counter.policy.stale_after_ms,
+        period_ms: counter.period_ms,
     }
 }
 

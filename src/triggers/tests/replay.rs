@@ -180,3 +180,31 @@ fn a_node_counts_from_when_it_was_made_and_ticks_fall_on_the_clock() {
     );
     assert_eq!(report.firings[0].at_ms, at(4));
 }
+
+#[test]
+fn a_replay_removes_nothing_in_the_tick_in_which_half_of_the_nodes_are_lost() {
+    let all = "XXXXXX";
+    for (other_half, minutes) in [(all, vec![5]), ("XXXXX-", vec![]), ("XXXXX-X", vec![6])] {
+        let mut subject = subject(&[Some(9.0); 8], 5, 100);
+        subject.trigger.changes = &[-1];
+        let value = |letter| (letter == 'X').then_some(9.0);
+        let lost: Vec<_> = other_half.chars().map(value).collect();
+        let mut node = self::subject(&lost, 5, 100).nodes.remove(0);
+        node.name = "web02";
+        subject.nodes.push(node);
+        let end = other_half.len() as i64 - 1;
+        let report = replay(&subject, at(0), at(end), MINUTE);
+        let fired: Vec<_> = report
+            .firings
+            .iter()
+            .map(|f| (f.at_ms - at(0)) / MINUTE)
+            .collect();
+        assert_eq!(fired, minutes, "{other_half}");
+        if minutes.is_empty() {
+            let last = report.stretches.last().unwrap();
+            assert_eq!(last.outcome, Outcome::Refused);
+            let reason = "but 1 of 2 nodes answer, 80 % needed for a removal";
+            assert!(last.reason.ends_with(reason), "{}", last.reason);
+        }
+    }
+}

@@ -51,6 +51,8 @@ pub struct World {
     pub launching: i32,
     pub missing: Missing,
     pub counters: Vec<&'static str>,
+    /// How often each counter is read, in minutes; the others every minute.
+    pub every: Vec<i64>,
     pub nodes: Vec<Node>,
     pub means: Vec<Series>,
     pub holds: Vec<HoldFacts<'static>>,
@@ -78,6 +80,7 @@ pub fn world() -> World {
         launching: 0,
         missing: Missing::Hold,
         counters: vec!["load1"],
+        every: Vec::new(),
         nodes: Vec::new(),
         means: Vec::new(),
         holds: Vec::new(),
@@ -96,6 +99,10 @@ impl World {
             missing: self.missing,
             stale_after_ms: 3 * MINUTE,
         }
+    }
+
+    fn period_ms(&self, counter: usize) -> i64 {
+        self.every.get(counter).copied().unwrap_or(1) * MINUTE
     }
 
     /// Reads `readings` one a minute from ten o'clock on.
@@ -173,11 +180,13 @@ impl World {
         let counters: Vec<_> = self
             .counters
             .iter()
-            .map(|name| CounterFacts {
+            .enumerate()
+            .map(|(counter, name)| CounterFacts {
                 name,
                 unit: None,
                 rule: RULE,
-                stale_after_ms: 3 * MINUTE,
+                stale_after_ms: 3 * self.period_ms(counter),
+                period_ms: self.period_ms(counter),
             })
             .collect();
         let series: Vec<Vec<_>> = self
