@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use futures::StreamExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -42,6 +42,8 @@ pub use target::{CounterSpec, Source, Target, ToRead, host_of, is_due, load_one}
 
 /// Kept back from the deadline: for stopping what still runs, and for what was heard to be handed on.
 const RESERVE: Duration = Duration::from_millis(250);
+/// What is said of a series whose turn, or whose answer, did not come.
+const UNREAD: &str = "was not read before the tick's time was over";
 
 /// What a collector found out about one series.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,26 +116,11 @@ impl Collectors {
         }
     }
 
-    /// Reads one target.
+    /// Reads one target, in all its ways side by side: one that hangs takes nothing from the others.
     pub async fn read(&self, target: &Target, tick_ms: i64, deadline: Instant) -> Vec<Reading> {
-        let mut readings = Vec::with_capacity(target.reads.len());
-        for way in self.ways.iter() {
-            let due: Vec<&ToRead> = target.reads.iter().filter(|d| way.reads(d.key)).collect();
-            if due.is_empty() {
-                continue;
-            }
-            let keys: Vec<SeriesKey> = due.iter().map(|due| due.key).collect();
-            let read = way.read(target, due, deadline - RESERVE);
-            let mut measured = match timeout_at(deadline, read).await {
-                Ok(measured) => measured.into_iter(),
-                Err(_) => Vec::new().into_iter(),
-            };
-            for key in keys {
-                let late = || Measured::error("was not read before the tick's time was over");
-                let measured = measured.next().unwrap_or_else(late);
-                readings.push(reading(target, key, tick_ms, measured));
-            }
-        }
+        let ways = self.ways.iter();
+        let each = ways.map(|way| read_by(way.as_ref(), target, tick_ms, deadline));
+        let mut readings = join_all(each).await.concat();
         let unread = target
             .reads
             .iter()
@@ -144,6 +131,31 @@ impl Collectors {
         }));
         readings
     }
+}
+
+async fn read_by(
+    way: &dyn Collector,
+    target: &Target,
+    tick_ms: i64,
+    deadline: Instant,
+) -> Vec<Reading> {
+    let due: Vec<&ToRead> = target.reads.iter().filter(|d| way.reads(d.key)).collect();
+    if due.is_empty() {
+        return Vec::new();
+    }
+    let keys: Vec<SeriesKey> = due.iter().map(|due| due.key).collect();
+    let read = way.read(target, due, deadline - RESERVE);
+    let mut measured = match timeout_at(deadline, read).await {
+        Ok(measured) => measured.into_iter(),
+        Err(_) => Vec::new().into_iter(),
+    };
+    keys.into_iter()
+        .map(|key| {
+            let late = || Measured::error(UNREAD);
+            let measured = measured.next().unwrap_or_else(late);
+            reading(target, key, tick_ms, measured)
+        })
+        .collect()
 }
 
 fn reading(target: &Target, key: SeriesKey, tick_ms: i64, measured: Measured) -> Reading {

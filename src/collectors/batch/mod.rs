@@ -8,6 +8,7 @@
 
 mod held;
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clients::ssh::{Listener, Program, quote};
@@ -80,10 +81,34 @@ pub(super) struct Heard {
     pub(super) at: Duration,
 }
 
+/// What was heard of each script of a batch so far, for who does not hold the batch.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Board(Arc<Mutex<Vec<Option<Heard>>>>);
+
+impl Board {
+    pub(super) fn heard(&self) -> Vec<Option<Heard>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn put(&self, index: usize, heard: &Heard) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() <= index {
+            all.resize(index + 1, None);
+        }
+        if let Some(place) = all.get_mut(index) {
+            *place = Some(heard.clone());
+        }
+    }
+}
+
 /// Hears the frames of a batch.
 #[derive(Debug)]
 pub(super) struct Batch {
     token: String,
+    board: Board,
     scripts: Vec<Slot>,
     line: Vec<u8>,
     noise: Vec<u8>,
@@ -111,11 +136,17 @@ impl Batch {
         };
         Self {
             token,
+            board: Board::default(),
             scripts: limits.into_iter().map(slot).collect(),
             line: Vec::new(),
             noise: Vec::new(),
             queued: Duration::ZERO,
         }
+    }
+
+    /// Where it is told what was heard, as it is heard.
+    pub(super) fn board(&self) -> Board {
+        self.board.clone()
     }
 
     /// What was heard of each script; none where its frame did not come.
@@ -155,6 +186,9 @@ impl Batch {
         }
         if let (Some(heard), Some(complaint)) = (&mut slot.heard, &slot.complaint) {
             heard.account.complaint.clone_from(complaint);
+        }
+        if let Some(heard) = &slot.heard {
+            self.board.put(index, heard);
         }
     }
 

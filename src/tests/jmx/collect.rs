@@ -1,4 +1,4 @@
-use headroom::collectors::load_one;
+use headroom::collectors::{Target, load_one};
 use headroom::models::Role;
 use headroom::models::counter::Counter;
 use headroom::models::node::Node;
@@ -7,6 +7,7 @@ use super::*;
 use crate::support::app::TestApp;
 use crate::support::http::Request;
 use crate::support::jvm::Mode;
+use crate::support::sshd::Sshd;
 
 /// One node with these JVM profiles, and counters of them: name, MBean, attribute, key.
 pub(super) async fn fleet(test: &TestApp, profiles: &str, counters: &[(&str, &str, &str, &str)]) {
@@ -277,13 +278,7 @@ async fn all_counters_of_a_jvm_are_read_in_one_tick_each_exactly_once() {
         ],
     )
     .await;
-    let vault = test.app.vault.clone();
-    let targets = ["requests", "depth"].map(|counter| {
-        let conn = &mut *test.app.db.connection().unwrap();
-        let node = Node::by_name(conn, "web01").unwrap().id;
-        let counter = Counter::by_name(conn, counter).unwrap().id;
-        load_one(conn, &vault, node, counter).unwrap()
-    });
+    let targets = targets(&test, ["requests", "depth"]);
     let [mut target, other] = targets;
     target.reads.extend(other.reads);
     let deadline = || Instant::now() + 10 * SECOND;
@@ -321,4 +316,51 @@ async fn all_counters_of_a_jvm_are_read_in_one_tick_each_exactly_once() {
         Ok(7.0),
         "in the order that was asked in"
     );
+}
+
+#[tokio::test]
+async fn a_node_whose_ssh_side_hangs_keeps_the_readings_of_its_jvm() {
+    let jvm = Jvm::start(Mode::Plain);
+    let sshd = Sshd::start(1);
+    // Takes connections and never says a word.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let test = TestApp::start().await;
+    let file = format!(
+        "ssh_profiles: [{{ name: ops, user: ops, port: {}, private_key_file: {:?}, host_keys: first_use }}]\n\
+         jvm_profiles: [{{ name: app, port: {} }}]\n\
+         counters:\n\
+         \x20 - {{ name: load, kind: ssh, script: \"echo 1\", threshold: 1 }}\n\
+         \x20 - {{ name: depth, kind: jmx, mbean: {APP:?}, attribute: QueueDepth, threshold: 1 }}\n\
+         clusters: [{{ name: web, nodes: [{{ name: web01, address: 127.0.0.1, ssh_profile: ops, jvm_profiles: [app] }}] }}]\n",
+        dead.local_addr().unwrap().port(),
+        sshd.key_file(),
+        jvm.port
+    );
+    let admin = test.bearer(Role::Admin);
+    let request = Request::new("PUT", "/api/v1/fleet").body("application/yaml", file);
+    admin.send(request).await.expect(200);
+    let [mut target, other] = targets(&test, ["load", "depth"]);
+    target.reads.extend(other.reads);
+    target.jvms = other.jvms;
+    for tick in 1..=3 {
+        let deadline = Instant::now() + 2 * SECOND;
+        let readings = test
+            .app
+            .collectors
+            .read(&target, tick * 1000, deadline)
+            .await;
+        let outcomes: Vec<_> = readings.into_iter().map(|it| it.outcome).collect();
+        assert_eq!(outcomes[1], Ok(7.0), "tick {tick}");
+        assert!(outcomes[0].is_err(), "{outcomes:?}");
+    }
+}
+
+/// The node as it is read for each of these counters.
+fn targets<const N: usize>(test: &TestApp, counters: [&str; N]) -> [Target; N] {
+    counters.map(|counter| {
+        let conn = &mut *test.app.db.connection().unwrap();
+        let node = Node::by_name(conn, "web01").unwrap().id;
+        let counter = Counter::by_name(conn, counter).unwrap().id;
+        load_one(conn, &test.app.vault, node, counter).unwrap()
+    })
 }

@@ -361,6 +361,58 @@ async fn at_the_deadline_the_others_are_heard_and_the_hung_script_is_stopped() {
 }
 
 #[tokio::test]
+async fn a_hung_script_takes_no_turn_from_the_many_others_of_its_node() {
+    let sshd = Sshd::start(1);
+    let mut fleet = Fleet::new();
+    let profile = fleet.profile(&sshd);
+    let node = fleet.node("web01", "127.0.0.1", Some(profile));
+    let mut scripts = vec!["sleep 600"];
+    scripts.extend(["echo 1"; 19]);
+    // One that takes its time has it nevertheless, beside the one that hangs.
+    scripts.push("sleep 3; echo 2");
+    fleet.scripts(&scripts);
+    let collectors = fleet.collectors();
+    for tick in 0..4 {
+        let readings = fleet.tick(&collectors, 5 * SECOND).await;
+        let outcomes = outcomes(&readings, node, &fleet.counters);
+        let read = outcomes[1..20]
+            .iter()
+            .filter(|outcome| **outcome == Ok(1.0));
+        assert_eq!(read.count(), 19, "tick {tick}: {outcomes:?}");
+        let why = outcomes[0].clone().unwrap_err();
+        assert!(why.starts_with("did not finish within "), "{why}");
+        if tick > 0 {
+            assert_eq!(outcomes[20], Ok(2.0), "tick {tick}");
+        }
+    }
+    assert_eq!(sshd.logins(), 1);
+}
+
+#[tokio::test]
+async fn what_was_heard_counts_although_the_node_does_not_say_that_the_rest_was_stopped() {
+    let mut sshd = Sshd::start(1);
+    let mut fleet = Fleet::new();
+    let profile = fleet.profile(&sshd);
+    let node = fleet.node("web01", "127.0.0.1", Some(profile));
+    fleet.scripts(&["echo 1", "sleep 600", "echo 3"]);
+    let collectors = fleet.collectors();
+    let frozen = async {
+        tokio::time::sleep(SECOND).await;
+        sshd.freeze_sessions();
+    };
+    let (readings, ()) = tokio::join!(fleet.tick(&collectors, 3 * SECOND), frozen);
+    assert_eq!(
+        outcomes(&readings, node, &fleet.counters),
+        [
+            Ok(1.0),
+            error("was not read before the tick's time was over"),
+            Ok(3.0)
+        ]
+    );
+    sshd.restart();
+}
+
+#[tokio::test]
 async fn a_node_that_is_gone_or_frozen_loses_only_its_own_readings() {
     let mut frozen = Sshd::start(1);
     let sshd = Sshd::start(4);
