@@ -25,9 +25,11 @@ use crate::clients::ssh::connection::{Connection, label};
 use crate::clients::ssh::fault::Trouble;
 use crate::clients::ssh::switch::{Order, Switch, Turn};
 
-/// Connections to one jump host, and further ones for hosts that failed last time.
+/// Connections to one jump host with room for more tunnels, and further ones for hosts that failed last time.
 const LINKS: usize = 4;
 const SUSPECT_LINKS: usize = 2;
+/// Tunnels over one connection: whatever comes, each of them is looked at, and the event threads share out connections and not tunnels.
+const TUNNELS: usize = 250;
 /// A turn that takes longer holds up the others.
 const STUCK: Duration = Duration::from_millis(500);
 /// A connection that is held up for so long is given up when there may be no other.
@@ -232,8 +234,9 @@ impl Jump {
     ) -> Result<Vec<Link>, String> {
         let mut links = self.links.lock().await;
         links.open.retain(|link| !link.orders.is_closed());
+        let room = |link: &&Link| link.tunnels.load(Ordering::Relaxed) < TUNNELS;
         let found = links.open.iter().filter(|link| link.suspect == suspect);
-        let mut found: Vec<Link> = found.cloned().collect();
+        let mut found: Vec<Link> = found.filter(room).cloned().collect();
         let full = found.len() >= if suspect { SUSPECT_LINKS } else { LINKS };
         let usable = found.iter().any(|link| link.held() <= STUCK);
         if usable && (full || !queued) {

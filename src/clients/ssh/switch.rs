@@ -343,11 +343,14 @@ impl Tunnel {
             // Nothing is read from our end while something waits, so its end has to be asked for.
             self.over |= self.abandoned();
         }
+        if self.up.rest().is_empty() || self.over {
+            return Ok(moved);
+        }
         // A full window is waited for here and not in libssh2, where it would hold up all tunnels.
         let window = usize::try_from(self.channel.write_window().remaining).unwrap_or(usize::MAX);
         let rest = self.up.rest();
         let piece = rest.get(..window.min(rest.len())).unwrap_or_default();
-        if !piece.is_empty() && !self.over {
+        if !piece.is_empty() {
             let mut stream = self.channel.stream(0);
             if let Some(count) = connection.step(|| stream.write(piece)).await? {
                 self.up.take(count);
