@@ -97,6 +97,10 @@ impl Link {
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
+    fn has_room(&self) -> bool {
+        self.tunnels.load(Ordering::Relaxed) < TUNNELS
+    }
+
     /// Ends it with all its tunnels.
     fn give_up(&self) {
         self.task.abort();
@@ -212,10 +216,12 @@ impl Jump {
                 turn.map(|permit| permit.map(|permit| (link.clone(), permit)))
                     .boxed()
             });
-            if let Ok((Ok(turn), ..)) = timeout(STUCK, select_all(turns)).await {
-                return Ok(turn);
+            match timeout(STUCK, select_all(turns)).await {
+                Ok((Ok((link, permit)), ..)) if link.has_room() => return Ok((link, permit)),
+                // It has filled up meanwhile.
+                Ok((Ok(_), ..)) => {}
+                Ok((Err(_), ..)) | Err(_) => waited += asked.elapsed(),
             }
-            waited += asked.elapsed();
         }
         Err(Trouble::Jump(format!(
             "the jump host {} opened no tunnel within {} s: it is slow, or held up by hosts behind it that do not answer",
@@ -234,9 +240,8 @@ impl Jump {
     ) -> Result<Vec<Link>, String> {
         let mut links = self.links.lock().await;
         links.open.retain(|link| !link.orders.is_closed());
-        let room = |link: &&Link| link.tunnels.load(Ordering::Relaxed) < TUNNELS;
         let found = links.open.iter().filter(|link| link.suspect == suspect);
-        let mut found: Vec<Link> = found.filter(room).cloned().collect();
+        let mut found: Vec<Link> = found.filter(|link| link.has_room()).cloned().collect();
         let full = found.len() >= if suspect { SUSPECT_LINKS } else { LINKS };
         let usable = found.iter().any(|link| link.held() <= STUCK);
         if usable && (full || !queued) {

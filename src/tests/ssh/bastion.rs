@@ -294,3 +294,39 @@ async fn a_jump_host_that_forwards_nothing_says_which_setting_that_is() {
     assert!(why.contains(" could not reach it: "), "{why}");
     assert!(why.contains("AllowTcpForwarding"), "{why}");
 }
+
+#[tokio::test]
+async fn many_hosts_behind_are_shared_out_among_a_few_connections() {
+    let front = Sshd::start(1);
+    let lab = Lab::new();
+    let jump = bastion(&front, Trust::FirstUse);
+    // Hosts on all loopback addresses that greet and say no more.
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let many: Vec<Host> = (0..300)
+        .map(|nth| {
+            behind(
+                &front,
+                &format!("127.0.{}.{}", 1 + nth / 100, 1 + nth % 100),
+                port,
+                &jump,
+            )
+        })
+        .collect();
+    let others = join_all(many.iter().map(|host| lab.exec(host, "echo ran")));
+    let reached = async {
+        let mut streams = Vec::new();
+        while streams.len() < many.len() {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"SSH-2.0-Slow_1.0\r\n").await.unwrap();
+            streams.push(stream);
+        }
+        // More where the machine is slow, and never one for each.
+        let logins = front.logins();
+        assert!((2..=6).contains(&logins), "{logins}");
+    };
+    tokio::select! {
+        all = others => panic!("all gave up before: {all:?}"),
+        () = reached => {}
+    }
+}
