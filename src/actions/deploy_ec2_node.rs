@@ -14,7 +14,7 @@ use super::ec2::launching::{find_launched, outputs, refused, register, unfinishe
 use super::ec2::rows::{self, Found as Known, Launching, NewLaunch};
 use super::ec2::wait::{self, Wait};
 use super::ec2::{
-    LAST_LIMIT, PROFILE_TAG, Progress, RUN_TAG, SITE_TAG, STEP_TAG, TOKEN_TAG, output,
+    LAST_LIMIT, PROFILE_TAG, Part, Progress, RUN_TAG, SITE_TAG, STEP_TAG, TOKEN_TAG, at, output,
 };
 use super::{
     Action, Attempt, Effect, Facts, Fields, Found, Outcome, Outputs, Recovery, Scope, Settings,
@@ -99,10 +99,8 @@ impl Effect for Deploy {
     fn perform<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Outcome> {
         async move {
             let mut progress = Progress::new();
-            match self.deploy(attempt, &mut progress).await {
-                Ok(()) => progress.end("", None),
-                Err((part, fault)) => progress.end(part, Some(fault)),
-            }
+            let done = self.deploy(attempt, &mut progress).await;
+            progress.end(done)
         }
         .boxed()
     }
@@ -136,18 +134,11 @@ impl Effect for Deploy {
     fn undo<'a>(&'a self, attempt: &'a Attempt, outputs: &'a Outputs) -> BoxFuture<'a, Outcome> {
         async move {
             let mut progress = Progress::new();
-            let fault = self.take_back(attempt, outputs, &mut progress).await.err();
-            progress.end("take back", fault)
+            let done = self.take_back(attempt, outputs, &mut progress).await;
+            progress.end(done.map_err(at("take back")))
         }
         .boxed()
     }
-}
-
-/// What failed, and why.
-type Part<T> = Result<T, (&'static str, Error)>;
-
-fn at<E: Into<Error>>(part: &'static str) -> impl FnOnce(E) -> (&'static str, Error) {
-    move |cause| (part, cause.into())
 }
 
 impl Deploy {

@@ -4,9 +4,9 @@ use askama::Template as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::ec2::Progress;
 use super::ec2::launching::register;
 use super::ec2::wait::Wait;
+use super::ec2::{Progress, at};
 use super::{
     Action, Attempt, Effect, Facts, Fields, Outcome, Outputs, Recovery, Scope, Settings, Site,
 };
@@ -67,8 +67,8 @@ impl Effect for Register {
     fn perform<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Outcome> {
         async move {
             let mut progress = Progress::new();
-            let fault = self.register(attempt, &mut progress).await.err();
-            progress.end("register", fault)
+            let done = self.register(attempt, &mut progress).await;
+            progress.end(done.map_err(at("register")))
         }
         .boxed()
     }
@@ -76,8 +76,8 @@ impl Effect for Register {
     fn undo<'a>(&'a self, attempt: &'a Attempt, _: &'a Outputs) -> BoxFuture<'a, Outcome> {
         async move {
             let mut progress = Progress::new();
-            let fault = self.deregister(attempt, &mut progress).await.err();
-            progress.end("deregister", fault)
+            let done = self.deregister(attempt, &mut progress).await;
+            progress.end(done.map_err(at("deregister")))
         }
         .boxed()
     }

@@ -13,7 +13,7 @@ use super::ec2::draining::{drain_and_terminate, put_back};
 use super::ec2::leaving::{self, Removal};
 use super::ec2::reap::Reap;
 use super::ec2::wait::{self, Wait};
-use super::ec2::{Progress, rows};
+use super::ec2::{Part, Progress, at, rows};
 use super::{
     Action, Attempt, Effect, Facts, Fields, Found, Outcome, Recovery, Scope, Settings, Site,
 };
@@ -156,10 +156,8 @@ impl Effect for Remove {
     fn perform<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Outcome> {
         async move {
             let mut progress = Progress::new();
-            match self.remove(attempt, &mut progress).await {
-                Ok(()) => progress.end("", None),
-                Err((part, fault)) => progress.end(part, Some(fault)),
-            }
+            let done = self.remove(attempt, &mut progress).await;
+            progress.end(done)
         }
         .boxed()
     }
@@ -180,9 +178,6 @@ impl Effect for Remove {
     }
 }
 
-/// What failed, and why.
-type Part<T> = Result<T, (&'static str, Error)>;
-
 impl Remove {
     async fn remove(&self, attempt: &Attempt, progress: &mut Progress) -> Part<()> {
         let db = &attempt.tools.db;
@@ -198,7 +193,7 @@ impl Remove {
             let site = site(attempt, &leaving.node).await?;
             Ok::<_, Error>((leaving, site))
         };
-        let (leaving, site) = chosen.await.map_err(|cause| ("preflight", cause))?;
+        let (leaving, site) = chosen.await.map_err(at("preflight"))?;
         let (name, id) = (leaving.node.name.clone(), leaving.instance_id.clone());
         progress.give("node", name.clone());
         progress.give("instance_id", id.clone());
@@ -208,10 +203,7 @@ impl Remove {
             format!("{name} ({id}) is taken out of service"),
         );
 
-        if !is_going(attempt, &site, &id)
-            .await
-            .map_err(|cause| ("drain", cause))?
-        {
+        if !is_going(attempt, &site, &id).await.map_err(at("drain"))? {
             // Where an earlier attempt had begun to deregister, nobody knows any more where the instance was.
             let mut left = if leaving.resumed {
                 site.balancers()
@@ -238,7 +230,7 @@ impl Remove {
             .await?;
             rows::gone(db, &attempt.token, "removed").await
         };
-        confirmed.await.map_err(|cause| ("confirm", cause))?;
+        confirmed.await.map_err(at("confirm"))?;
         progress.done("confirm", format!("{id} is terminated, and {name} is gone"));
         Ok(())
     }
@@ -317,5 +309,5 @@ fn was_removed(former: &FormerNode) -> Outcome {
         "confirm",
         format!("{} is gone: {}", former.name, former.reason),
     );
-    progress.end("", None)
+    progress.end(Ok(()))
 }

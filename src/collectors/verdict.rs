@@ -186,86 +186,54 @@ mod tests {
     }
 
     #[test]
-    fn every_other_outcome_is_an_error_that_says_which() {
+    fn what_is_printed_and_is_no_number_is_an_error_that_says_so() {
         let cases = [
+            ("", "nothing; one number is needed"),
+            (" \n\t\n", "nothing; one number is needed"),
+            ("load: 4", r#"text where a number is needed: "load: 4""#),
+            ("3,5", r#"text where a number is needed: "3,5""#),
+            ("1 2", r#"2 numbers where one is needed: "1 2""#),
             (
-                End::Status(0),
-                "",
-                "",
-                "printed nothing; one number is needed",
-            ),
-            (
-                End::Status(0),
-                " \n\t\n",
-                "",
-                "printed nothing; one number is needed",
-            ),
-            (
-                End::Status(0),
-                "load: 4",
-                "",
-                "printed text where a number is needed: \"load: 4\"",
-            ),
-            (
-                End::Status(0),
-                "3,5",
-                "",
-                "printed text where a number is needed: \"3,5\"",
-            ),
-            (
-                End::Status(0),
-                "1 2",
-                "",
-                "printed 2 numbers where one is needed: \"1 2\"",
-            ),
-            (
-                End::Status(0),
                 "1\n2",
-                "",
-                "printed 2 lines where one number is needed, the first is \"1\"",
+                r#"2 lines where one number is needed, the first is "1""#,
             ),
+            ("NaN", r#""NaN", which cannot be compared with a threshold"#),
             (
-                End::Status(0),
-                "NaN",
-                "",
-                "printed \"NaN\", which cannot be compared with a threshold",
-            ),
-            (
-                End::Status(0),
                 "-inf",
-                "",
-                "printed \"-inf\", which cannot be compared with a threshold",
+                r#""-inf", which cannot be compared with a threshold"#,
             ),
             (
-                End::Status(0),
                 "1e999",
-                "",
-                "printed \"1e999\", which cannot be compared with a threshold",
+                r#""1e999", which cannot be compared with a threshold"#,
             ),
-            (End::Status(3), "42", "", "exited with status 3"),
+        ];
+        for (stdout, expected) in cases {
+            let verdict = account(End::Status(0), stdout, "").verdict();
+            assert_eq!(verdict, Err(format!("printed {expected}")), "{stdout:?}");
+        }
+    }
+
+    #[test]
+    fn a_script_that_fails_has_no_value_whatever_it_printed() {
+        let disk = "no such\u{1b}[1m disk";
+        let cases = [
+            (End::Status(3), "", "exited with status 3"),
             (
                 End::Status(3),
-                "42",
-                "no such\u{1b}[1m disk",
-                "exited with status 3; stderr: \"no such\\u{1b}[1m disk\"",
+                disk,
+                r#"exited with status 3; stderr: "no such\u{1b}[1m disk""#,
             ),
-            (
-                End::Status(137),
-                "",
-                "",
-                "exited with status 137 (signal 9)",
-            ),
+            (End::Status(137), "", "exited with status 137 (signal 9)"),
             (
                 End::Killed,
-                "42",
                 "",
                 "its shell was killed before it could tell the exit status",
             ),
-            (End::Late, "42", "", "did not finish within 10 s"),
+            (End::Late, "", "did not finish within 10 s"),
         ];
-        for (end, stdout, stderr, expected) in cases {
-            let verdict = account(end, stdout, stderr).verdict();
-            assert_eq!(verdict, Err(expected.into()), "{stdout:?}");
+        for (end, stderr, expected) in cases {
+            let verdict = account(end, "42", stderr).verdict();
+            assert_eq!(verdict, Err(expected.into()), "{stderr:?}");
         }
     }
 

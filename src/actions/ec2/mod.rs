@@ -35,6 +35,14 @@ pub const PROFILE_TAG: &str = "headroom:profile";
 /// What is left for putting things right once the time limit is over: less than what the engine waits.
 pub(super) const LAST_LIMIT: Duration = Duration::from_secs(8);
 
+/// What came of a part of a step: what failed, and why.
+pub(super) type Part<T> = Result<T, (&'static str, Error)>;
+
+/// Names the part that a fault belongs to.
+pub(super) fn at<E: Into<Error>>(part: &'static str) -> impl FnOnce(E) -> (&'static str, Error) {
+    move |cause| (part, cause.into())
+}
+
 /// What a step gives out and how its parts went, as they go.
 pub(super) struct Progress {
     pub outputs: Outputs,
@@ -75,7 +83,7 @@ impl Progress {
         self.entry(subject, true, text.into(), None);
     }
 
-    /// A part that failed and does not stop the others.
+    /// A part that failed.
     pub fn failed(&mut self, subject: &str, error: String) {
         self.entry(subject, false, String::new(), Some(error));
     }
@@ -98,11 +106,12 @@ impl Progress {
         self.part = Instant::now();
     }
 
-    /// The end; `part` names what failed, if something did.
-    pub fn end(mut self, part: &str, fault: Option<Error>) -> Outcome {
-        if let Some(fault) = &fault {
-            self.entry(part, false, String::new(), Some(fault.to_string()));
-        }
+    /// The end: all is done, or a part failed.
+    pub fn end(mut self, done: Part<()>) -> Outcome {
+        let fault = done.err().map(|(part, fault)| {
+            self.failed(part, fault.to_string());
+            fault
+        });
         Outcome {
             outputs: self.outputs,
             report: Report(self.entries),

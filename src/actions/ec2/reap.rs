@@ -4,8 +4,8 @@ use chrono::Utc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::Progress;
 use super::wait::{Wait, terminated};
+use super::{Progress, at};
 use crate::actions::{Attempt, Effect, Found, Outcome};
 use crate::db::Connection;
 use crate::error::{Error, Result};
@@ -25,8 +25,8 @@ impl Effect for Reap {
     fn perform<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Outcome> {
         async move {
             let mut progress = Progress::new();
-            let fault = self.reap(attempt, &mut progress).await.err();
-            progress.end("reap", fault)
+            let done = self.reap(attempt, &mut progress).await;
+            progress.end(done.map_err(at("reap")))
         }
         .boxed()
     }

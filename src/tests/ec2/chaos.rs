@@ -306,31 +306,33 @@ pub async fn every_point(
     panic!("{plan:?} has more than {MOST} points: {met:?}");
 }
 
+/// The points at which such a run was killed, one after the other, with nothing wrong beside.
+async fn met_by(plan: Plan, points: fn(usize) -> Point) -> Vec<String> {
+    let world = World::new();
+    every_point(&world, plan, &Trouble::None, points).await.0
+}
+
 #[tokio::test]
 async fn killed_at_every_boundary_of_a_launch_nothing_leaks_or_is_doubled() {
-    let world = World::new();
-    let (met, _) = every_point(&world, Plan::Deploy, &Trouble::None, Point::Boundary).await;
+    let met = met_by(Plan::Deploy, Point::Boundary).await;
     assert_eq!(met.len(), 7, "{met:?}");
 }
 
 #[tokio::test]
 async fn killed_at_every_boundary_of_a_launch_that_is_taken_back_nothing_leaks() {
-    let world = World::new();
-    let (met, _) = every_point(&world, Plan::DeployAndUndo, &Trouble::None, Point::Boundary).await;
+    let met = met_by(Plan::DeployAndUndo, Point::Boundary).await;
     assert!(met.len() >= 12, "{met:?}");
 }
 
 #[tokio::test]
 async fn killed_at_every_boundary_of_a_removal_exactly_one_node_goes() {
-    let world = World::new();
-    let (met, _) = every_point(&world, Plan::Remove, &Trouble::None, Point::Boundary).await;
+    let met = met_by(Plan::Remove, Point::Boundary).await;
     assert_eq!(met.len(), 7, "{met:?}");
 }
 
 #[tokio::test]
 async fn killed_after_every_call_of_a_launch_nothing_leaks_or_is_doubled() {
-    let world = World::new();
-    let (met, _) = every_point(&world, Plan::Deploy, &Trouble::None, Point::After).await;
+    let met = met_by(Plan::Deploy, Point::After).await;
     assert!(
         met.iter().any(|place| place == "after RunInstances"),
         "{met:?}"
@@ -344,16 +346,14 @@ async fn killed_after_every_call_of_a_launch_nothing_leaks_or_is_doubled() {
 
 #[tokio::test]
 async fn killed_after_every_call_of_a_removal_exactly_one_node_goes() {
-    let world = World::new();
-    let (met, _) = every_point(&world, Plan::Remove, &Trouble::None, Point::After).await;
+    let met = met_by(Plan::Remove, Point::After).await;
     for call in ["DeregisterInstancesFromLoadBalancer", "TerminateInstances"] {
         assert!(met.contains(&format!("after {call}")), "{met:?}");
     }
 }
 
-#[tokio::test]
-async fn a_run_that_is_cancelled_while_nobody_drives_it_leaves_a_node_that_is_known() {
-    let world = World::new();
+/// A deployment whose process is killed when EC2 has launched and nobody has noted it.
+fn killed_once_launched(world: &World) -> RunId {
     let run = world.deployment();
     let mut child = command(&world.lab, &world.lab.url(), run, NEVER)
         .spawn()
@@ -361,6 +361,13 @@ async fn a_run_that_is_cancelled_while_nobody_drives_it_leaves_a_node_that_is_kn
     world.faults.kill_at(child.id(), 0, true);
     child.wait().unwrap();
     assert_eq!(world.faults.killed_at().unwrap(), "after RunInstances");
+    run
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_while_nobody_drives_it_leaves_a_node_that_is_known() {
+    let world = World::new();
+    let run = killed_once_launched(&world);
     let ann = Decision {
         kinds: KINDS,
         ..Decision::new("ann", Via::Cli, "not wanted any more", 1)
@@ -386,13 +393,7 @@ async fn a_run_that_is_cancelled_while_nobody_drives_it_leaves_a_node_that_is_kn
 #[tokio::test]
 async fn a_profile_edited_between_a_lost_launch_and_its_repetition_gives_the_same_instance() {
     let world = World::new();
-    let run = world.deployment();
-    let mut child = command(&world.lab, &world.lab.url(), run, NEVER)
-        .spawn()
-        .unwrap();
-    world.faults.kill_at(child.id(), 0, true);
-    child.wait().unwrap();
-    assert_eq!(world.faults.killed_at().unwrap(), "after RunInstances");
+    let run = killed_once_launched(&world);
     world.edit(|profile| profile.instance_type = "t3.large".into());
     assert_eq!(
         world.lab.recover(run).await,
