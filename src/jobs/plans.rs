@@ -163,11 +163,9 @@ mod tests {
     use super::*;
     use crate::models::cluster::{Cluster, NewCluster};
     use crate::models::counter::{Counter, NewCounter};
-    use crate::models::node::{NewNode, Node};
+    use crate::models::node::{NewNode, Node, OWN_HOST};
     use crate::models::trigger::{NewTrigger, Trigger, set_counters};
-    use crate::models::{
-        ClusterId, Comparison, CounterKind, Missing, Mode, NodeState, TriggerId, When,
-    };
+    use crate::models::{ClusterId, Comparison, CounterKind, Missing, NodeState, TriggerId};
 
     const MINUTE_MS: i64 = 60_000;
 
@@ -185,28 +183,10 @@ mod tests {
             let db = Db::open(&format!("sqlite://{}", path.display())).unwrap();
             let (cluster, trigger) = db
                 .write_blocking(|conn| {
-                    let cluster = NewCluster {
-                        name: "web".into(),
-                        min_nodes: 0,
-                        max_nodes: None,
-                        max_failed_launches: 3,
-                        breaker_cooldown_secs: 1_800,
-                        max_launches_per_hour: None,
-                        updated_ms: 0,
-                    };
-                    let cluster = Cluster::insert(conn, &cluster)?.id;
+                    let cluster = Cluster::insert(conn, &NewCluster::named("web", 0))?.id;
                     let trigger = NewTrigger {
-                        name: "hot".into(),
-                        cluster_id: cluster,
                         timing_secs: Some(0),
-                        when_rule: When::Any,
-                        when_percent: None,
-                        cooldown_secs: 0,
-                        quorum_percent: 80,
-                        mode: Mode::Live,
-                        enabled: true,
-                        on_failure: None,
-                        updated_ms: 0,
+                        ..NewTrigger::named("hot", cluster, 0)
                     };
                     Ok((cluster, Trigger::insert(conn, &trigger)?.id))
                 })
@@ -251,17 +231,8 @@ mod tests {
         }
 
         fn add_nodes(&self, numbers: std::ops::Range<usize>) {
-            let node = |number| NewNode {
-                name: format!("node{number:05}"),
-                cluster_id: self.cluster,
-                address: "localhost".into(),
-                ssh_profile_id: None,
-                ec2_profile_id: None,
-                instance_id: None,
-                state: NodeState::InService,
-                created_ms: 0,
-                updated_ms: 0,
-            };
+            let node =
+                |number| NewNode::in_service(format!("node{number:05}"), self.cluster, OWN_HOST, 0);
             self.db
                 .write_blocking(|conn| {
                     for number in numbers {
@@ -321,15 +292,8 @@ mod tests {
         let drain = |conn: &mut crate::db::Connection| -> Result<()> {
             let node = Node::by_name(conn, "node00000")?;
             let changed = NewNode {
-                name: node.name,
-                cluster_id: node.cluster_id,
-                address: node.address,
-                ssh_profile_id: None,
-                ec2_profile_id: None,
-                instance_id: None,
                 state: NodeState::Draining,
-                created_ms: 0,
-                updated_ms: 0,
+                ..node.as_new()
             };
             Node::update(conn, node.id, &changed)
         };

@@ -50,6 +50,26 @@ pub struct NewCluster {
     pub updated_ms: i64,
 }
 
+/// Failed launches in a row that open the breaker of a cluster that says nothing else.
+pub const MAX_FAILED_LAUNCHES: i32 = 3;
+/// How long it then refuses every launch.
+pub const BREAKER_COOLDOWN_SECS: i64 = 30 * 60;
+
+impl NewCluster {
+    /// One that says nothing but its name.
+    pub fn named(name: impl Into<String>, now_ms: i64) -> Self {
+        Self {
+            name: name.into(),
+            min_nodes: 0,
+            max_nodes: None,
+            max_failed_launches: MAX_FAILED_LAUNCHES,
+            breaker_cooldown_secs: BREAKER_COOLDOWN_SECS,
+            max_launches_per_hour: None,
+            updated_ms: now_ms,
+        }
+    }
+}
+
 named_queries!(Cluster, NewCluster, ClusterId, clusters, "cluster");
 
 impl Cluster {

@@ -58,6 +58,28 @@ pub struct NewNode {
     pub updated_ms: i64,
 }
 
+impl NewNode {
+    /// One in service, with an address alone.
+    pub fn in_service(
+        name: impl Into<String>,
+        cluster: ClusterId,
+        address: impl Into<String>,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            cluster_id: cluster,
+            address: address.into(),
+            ssh_profile_id: None,
+            ec2_profile_id: None,
+            instance_id: None,
+            state: NodeState::InService,
+            created_ms: now_ms,
+            updated_ms: now_ms,
+        }
+    }
+}
+
 named_queries!(Node, NewNode, NodeId, nodes, "node");
 
 /// The address of Headroom's own host.
@@ -67,6 +89,21 @@ impl Node {
     /// Whether it is Headroom's own host, where scripts run without SSH.
     pub fn is_own_host(&self) -> bool {
         self.ssh_profile_id.is_none() && self.address == OWN_HOST
+    }
+
+    /// Its row as it would be written.
+    pub fn as_new(&self) -> NewNode {
+        NewNode {
+            name: self.name.clone(),
+            cluster_id: self.cluster_id,
+            address: self.address.clone(),
+            ssh_profile_id: self.ssh_profile_id,
+            ec2_profile_id: self.ec2_profile_id,
+            instance_id: self.instance_id.clone(),
+            state: self.state,
+            created_ms: self.created_ms,
+            updated_ms: self.updated_ms,
+        }
     }
 
     /// The nodes of a cluster, by name.

@@ -68,6 +68,28 @@ pub struct NewTrigger {
     pub updated_ms: i64,
 }
 
+/// Fresh nodes that a removal needs where the trigger says nothing else.
+pub const QUORUM_PERCENT: i32 = 80;
+
+impl NewTrigger {
+    /// One that says nothing but its name and its cluster: it runs by hand.
+    pub fn named(name: impl Into<String>, cluster: ClusterId, now_ms: i64) -> Self {
+        Self {
+            name: name.into(),
+            cluster_id: cluster,
+            timing_secs: None,
+            when_rule: When::Any,
+            when_percent: None,
+            cooldown_secs: 0,
+            quorum_percent: QUORUM_PERCENT,
+            mode: Mode::Live,
+            enabled: true,
+            on_failure: None,
+            updated_ms: now_ms,
+        }
+    }
+}
+
 named_queries!(Trigger, NewTrigger, TriggerId, triggers, "trigger");
 
 impl Trigger {

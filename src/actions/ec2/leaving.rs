@@ -2,7 +2,6 @@
 
 use chrono::Utc;
 
-use super::rows::as_new;
 use crate::db::{Connection, Db};
 use crate::error::{Error, Result};
 use crate::models::cluster::Cluster;
@@ -73,7 +72,7 @@ pub async fn begin(db: &Db, removal: Removal) -> Result<Leaving> {
         let new = NewNode {
             state: NodeState::Draining,
             updated_ms: now_ms,
-            ..as_new(node)
+            ..node.as_new()
         };
         Node::update(conn, node.id, &new)?;
         node_claim::insert(conn, node.id, &removal.token)?;
@@ -120,7 +119,7 @@ pub async fn stays(db: &Db, token: &str) -> Result<()> {
         let new = NewNode {
             state: NodeState::InService,
             updated_ms: to_ms(Utc::now()),
-            ..as_new(&node)
+            ..node.as_new()
         };
         Node::update(conn, node.id, &new)?;
         node_claim::delete(conn, &token)

@@ -148,27 +148,12 @@ pub async fn note(db: &Db, token: &str, found: Found) -> Result<Node> {
             address: found.address.unwrap_or_else(|| node.address.clone()),
             state: found.state.unwrap_or(node.state),
             updated_ms: to_ms(Utc::now()),
-            ..as_new(&node)
+            ..node.as_new()
         };
         Node::update(conn, node.id, &new)?;
         Node::find(conn, node.id)
     })
     .await
-}
-
-/// A node's row as it would be written.
-pub fn as_new(node: &Node) -> NewNode {
-    NewNode {
-        name: node.name.clone(),
-        cluster_id: node.cluster_id,
-        address: node.address.clone(),
-        ssh_profile_id: node.ssh_profile_id,
-        ec2_profile_id: node.ec2_profile_id,
-        instance_id: node.instance_id.clone(),
-        state: node.state,
-        created_ms: node.created_ms,
-        updated_ms: node.updated_ms,
-    }
 }
 
 /// Takes the row of a step's node away and keeps what it was. Does nothing when it is gone already.

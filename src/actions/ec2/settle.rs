@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::rows::{as_new, free_name};
+use super::rows::free_name;
 use crate::actions::plan::{Plan, RunTarget, plan_action};
 use crate::db::Connection;
 use crate::error::{Error, Result};
@@ -65,7 +65,7 @@ pub fn adopt(
                 address: adopted.address.clone(),
                 state: NodeState::InService,
                 updated_ms: settler.now_ms,
-                ..as_new(&node)
+                ..node.as_new()
             };
             Node::update(conn, node.id, &new)?;
             node.name
@@ -98,15 +98,10 @@ fn add(
         _ => free_name(&cluster.name, &taken)?,
     };
     let new = NewNode {
-        name: name.clone(),
-        cluster_id: cluster.id,
-        address: adopted.address.clone(),
         ssh_profile_id: Some(login(&all, &cluster)?),
         ec2_profile_id: Some(finding.ec2_profile_id),
         instance_id: Some(adopted.instance_id.clone()),
-        state: NodeState::InService,
-        created_ms: settler.now_ms,
-        updated_ms: settler.now_ms,
+        ..NewNode::in_service(&name, cluster.id, &adopted.address, settler.now_ms)
     };
     Node::insert(conn, &new)?;
     Ok(name)

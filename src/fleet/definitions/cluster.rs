@@ -4,12 +4,11 @@ use serde::Serialize;
 
 use super::{Node, Secs};
 use crate::fleet::reader::Object;
-use crate::models::cluster::{Cluster as Row, NewCluster};
+use crate::models::cluster::{
+    BREAKER_COOLDOWN_SECS, Cluster as Row, MAX_FAILED_LAUNCHES, NewCluster,
+};
 
-/// Failed launches in a row that open the breaker of a cluster that says nothing else.
-const MAX_FAILED_LAUNCHES: i32 = 3;
-/// How long it then refuses every launch.
-const BREAKER_COOLDOWN: Secs = Secs(30 * 60);
+const BREAKER_COOLDOWN: Secs = Secs(BREAKER_COOLDOWN_SECS);
 
 /// Nodes that do the same work, and how many of them there may be.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]

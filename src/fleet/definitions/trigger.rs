@@ -10,10 +10,8 @@ use crate::fleet::Kind;
 use crate::fleet::ids::Ids;
 use crate::fleet::reader::Object;
 use crate::fleet::value::Value;
-use crate::models::trigger::{NewTrigger, Trigger as Row};
+use crate::models::trigger::{NewTrigger, QUORUM_PERCENT, Trigger as Row};
 use crate::models::{Mode, OnFailure, When};
-
-const DEFAULT_QUORUM_PERCENT: i32 = 80;
 
 /// How the series of a trigger combine: `any`, `all`, `average`, or `{percent: P}` of the nodes in service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,9 +132,7 @@ impl Trigger {
             timing: object.duration_or_minutes("timing").map(Secs),
             when: Combine::read(object),
             cooldown: Secs(object.duration("cooldown", 0).unwrap_or(0)),
-            quorum: object
-                .small("quorum", 0..=100)
-                .unwrap_or(DEFAULT_QUORUM_PERCENT),
+            quorum: object.small("quorum", 0..=100).unwrap_or(QUORUM_PERCENT),
             mode: object.word("mode").unwrap_or(Mode::Live),
             enabled: object.switch("enabled").unwrap_or(true),
             on_failure: object.word("on_failure"),

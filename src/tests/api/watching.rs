@@ -3,8 +3,8 @@
 use headroom::models::audit::{AuditEvent, NewAuditEvent};
 use headroom::models::cluster::{Cluster, NewCluster};
 use headroom::models::counter::{Counter, NewCounter};
-use headroom::models::node::{NewNode, Node};
-use headroom::models::{Comparison, CounterKind, Missing, NodeState, Role, Via};
+use headroom::models::node::{NewNode, Node, OWN_HOST};
+use headroom::models::{Comparison, CounterKind, Missing, Role, Via};
 use headroom::samples::{SeriesKey, Write};
 use serde_json::json;
 
@@ -28,31 +28,9 @@ fn counter(test: &TestApp, kind: CounterKind) -> Counter {
 
 fn nodes(test: &TestApp, names: &[&str]) -> Vec<Node> {
     let conn = &mut *test.app.db.connection().unwrap();
-    let cluster = Cluster::insert(
-        conn,
-        &NewCluster {
-            name: "web".into(),
-            min_nodes: 0,
-            max_nodes: None,
-            max_failed_launches: 3,
-            breaker_cooldown_secs: 1_800,
-            max_launches_per_hour: None,
-            updated_ms: 0,
-        },
-    )
-    .unwrap();
+    let cluster = Cluster::insert(conn, &NewCluster::named("web", 0)).unwrap();
     let insert = |name: &&str| {
-        let new = NewNode {
-            name: (*name).into(),
-            cluster_id: cluster.id,
-            address: "localhost".into(),
-            ssh_profile_id: None,
-            ec2_profile_id: None,
-            instance_id: None,
-            state: NodeState::InService,
-            created_ms: 0,
-            updated_ms: 0,
-        };
+        let new = NewNode::in_service(*name, cluster.id, OWN_HOST, 0);
         Node::insert(conn, &new).unwrap()
     };
     names.iter().map(insert).collect()

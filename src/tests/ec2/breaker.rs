@@ -23,13 +23,9 @@ impl World {
         self.lab.write(|conn| {
             let cluster = Cluster::by_name(conn, "web")?;
             let new = NewCluster {
-                name: cluster.name,
-                min_nodes: 0,
-                max_nodes: None,
                 max_failed_launches,
-                breaker_cooldown_secs: 1_800,
                 max_launches_per_hour,
-                updated_ms: 0,
+                ..NewCluster::named(cluster.name, 0)
             };
             Cluster::update(conn, cluster.id, &new)
         });

@@ -142,13 +142,10 @@ impl World {
                 conn,
                 cluster.id,
                 &NewCluster {
-                    name,
                     min_nodes,
                     max_nodes,
                     max_failed_launches: 0,
-                    breaker_cooldown_secs: 1_800,
-                    max_launches_per_hour: None,
-                    updated_ms: 0,
+                    ..NewCluster::named(name, 0)
                 },
             )
         });

@@ -7,7 +7,7 @@ use headroom::db::{Connection, Db};
 use headroom::error::{Error, Result};
 use headroom::models::cluster::{Cluster, NewCluster};
 use headroom::models::trigger::{NewTrigger, Trigger};
-use headroom::models::{Mode, When, collection, revision};
+use headroom::models::{collection, revision};
 
 use super::on_both;
 
@@ -132,49 +132,28 @@ fn now(db: &Db) -> i64 {
 #[test]
 fn the_revision_grows_with_every_change_of_the_fleet_that_is_committed() {
     on_both(|db| {
-        let cluster = |name: &str| NewCluster {
-            name: name.into(),
-            min_nodes: 0,
-            max_nodes: None,
-            max_failed_launches: 3,
-            breaker_cooldown_secs: 1_800,
-            max_launches_per_hour: None,
-            updated_ms: 0,
-        };
         let first = now(db);
         let web = db
             .write_blocking(|conn| {
-                Cluster::insert(conn, &cluster("web"))?;
-                Cluster::insert(conn, &cluster("db"))
+                Cluster::insert(conn, &NewCluster::named("web", 0))?;
+                Cluster::insert(conn, &NewCluster::named("db", 0))
             })
             .unwrap();
         let second = now(db);
         assert!(second > first);
-        db.write_blocking(|conn| Cluster::update(conn, web.id, &cluster("cache")))
+        db.write_blocking(|conn| Cluster::update(conn, web.id, &NewCluster::named("cache", 0)))
             .unwrap();
         let third = now(db);
         assert!(third > second);
 
         let failed: Result<()> = db.write_blocking(|conn| {
-            Cluster::insert(conn, &cluster("gone"))?;
+            Cluster::insert(conn, &NewCluster::named("gone", 0))?;
             Err(Error::Conflict("taken back".into()))
         });
         assert!(failed.is_err());
         assert_eq!(now(db), third, "what was taken back changed nothing");
 
-        let trigger = NewTrigger {
-            name: "hot".into(),
-            cluster_id: web.id,
-            timing_secs: None,
-            when_rule: When::Any,
-            when_percent: None,
-            cooldown_secs: 0,
-            quorum_percent: 80,
-            mode: Mode::Live,
-            enabled: true,
-            on_failure: None,
-            updated_ms: 0,
-        };
+        let trigger = NewTrigger::named("hot", web.id, 0);
         let trigger = db
             .write_blocking(|conn| Trigger::insert(conn, &trigger))
             .unwrap();

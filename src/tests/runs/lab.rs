@@ -21,15 +21,13 @@ use headroom::db::{Connection, Db};
 use headroom::error::{Error, Result};
 use headroom::models::action::{Action as ActionRow, NewAction};
 use headroom::models::cluster::{Cluster, NewCluster};
-use headroom::models::node::{NewNode, Node};
+use headroom::models::node::{NewNode, Node, OWN_HOST};
 use headroom::models::run::Run;
 use headroom::models::run_event::RunEvent;
 use headroom::models::step::{NewStep, Step};
 use headroom::models::step_run::{StepChange, StepRun};
 use headroom::models::trigger::{NewTrigger, Trigger};
-use headroom::models::{
-    Mode, NodeState, OnFailure, Origin, RunId, RunState, StepRunId, StepState, StepTarget, When,
-};
+use headroom::models::{OnFailure, Origin, RunId, RunState, StepRunId, StepState, StepTarget};
 use headroom::runs::{Context, Pauses, execute};
 use headroom::samples::Store;
 use headroom::vault::Vault;
@@ -198,13 +196,8 @@ impl Lab {
             Cluster::insert(
                 conn,
                 &NewCluster {
-                    name: "web".into(),
-                    min_nodes: 0,
-                    max_nodes: None,
                     max_failed_launches: 0,
-                    breaker_cooldown_secs: 1_800,
-                    max_launches_per_hour: None,
-                    updated_ms: 0,
+                    ..NewCluster::named("web", 0)
                 },
             )
         });
@@ -451,32 +444,13 @@ pub fn append(path: &Path, line: &str) {
 }
 
 pub fn new_node(name: &str, cluster: &Cluster, created_ms: i64) -> NewNode {
-    NewNode {
-        name: name.into(),
-        cluster_id: cluster.id,
-        address: "localhost".into(),
-        ssh_profile_id: None,
-        ec2_profile_id: None,
-        instance_id: None,
-        state: NodeState::InService,
-        created_ms,
-        updated_ms: created_ms,
-    }
+    NewNode::in_service(name, cluster.id, OWN_HOST, created_ms)
 }
 
 fn new_trigger(cluster: &Cluster, number: usize, on_failure: OnFailure) -> NewTrigger {
     NewTrigger {
-        name: format!("hot-{number}"),
-        cluster_id: cluster.id,
-        timing_secs: None,
-        when_rule: When::Any,
-        when_percent: None,
-        cooldown_secs: 0,
-        quorum_percent: 80,
-        mode: Mode::Live,
-        enabled: true,
         on_failure: Some(on_failure),
-        updated_ms: 0,
+        ..NewTrigger::named(format!("hot-{number}"), cluster.id, 0)
     }
 }
 

@@ -11,8 +11,7 @@ use headroom::models::node::{NewNode, Node};
 use headroom::models::ssh_profile::{NewSshProfile, SshProfile};
 use headroom::models::trigger::{NewTrigger, Trigger, set_counters};
 use headroom::models::{
-    Comparison, CounterId, CounterKind, HostKeyPolicy, Missing, Mode, NodeId, NodeState,
-    SshProfileId, When,
+    Comparison, CounterId, CounterKind, HostKeyPolicy, Missing, NodeId, SshProfileId,
 };
 use headroom::vault::Vault;
 use secrecy::SecretString;
@@ -48,28 +47,11 @@ impl Fleet {
         let lab = Lab::with(options);
         let vault = Vault::open(&lab.folder.path().join("master.key")).unwrap();
         let conn = &mut *lab.db.connection().unwrap();
-        let cluster = NewCluster {
-            name: "web".into(),
-            min_nodes: 0,
-            max_nodes: None,
-            max_failed_launches: 3,
-            breaker_cooldown_secs: 1_800,
-            max_launches_per_hour: None,
-            updated_ms: 0,
-        };
-        let cluster = Cluster::insert(conn, &cluster).unwrap();
+        let cluster = Cluster::insert(conn, &NewCluster::named("web", 0)).unwrap();
         let trigger = NewTrigger {
-            name: "hot".into(),
-            cluster_id: cluster.id,
             timing_secs: Some(60),
-            when_rule: When::Any,
-            when_percent: None,
-            cooldown_secs: 0,
-            quorum_percent: 80,
-            mode: Mode::Live,
             enabled: false,
-            on_failure: None,
-            updated_ms: 0,
+            ..NewTrigger::named("hot", cluster.id, 0)
         };
         let trigger = Trigger::insert(conn, &trigger).unwrap();
         Self {
@@ -125,15 +107,8 @@ impl Fleet {
 
     pub(super) fn node(&self, name: &str, address: &str, profile: Option<SshProfileId>) -> NodeId {
         let node = NewNode {
-            name: name.into(),
-            cluster_id: self.cluster.id,
-            address: address.into(),
             ssh_profile_id: profile,
-            ec2_profile_id: None,
-            instance_id: None,
-            state: NodeState::InService,
-            created_ms: 0,
-            updated_ms: 0,
+            ..NewNode::in_service(name, self.cluster.id, address, 0)
         };
         self.conn(|conn| Node::insert(conn, &node)).unwrap().id
     }

@@ -368,15 +368,8 @@ mod tests {
         ] {
             let node = home.add_node(name);
             let changed = NewNode {
-                name: node.name,
-                cluster_id: node.cluster_id,
-                address: node.address,
-                ssh_profile_id: None,
-                ec2_profile_id: None,
-                instance_id: None,
                 state,
-                created_ms: 0,
-                updated_ms: 0,
+                ..node.as_new()
             };
             Node::update(&mut home.db.connection().unwrap(), node.id, &changed).unwrap();
         }

@@ -6,13 +6,10 @@ use crate::db::Db;
 use crate::models::action::{Action, NewAction};
 use crate::models::cluster::{Cluster, NewCluster};
 use crate::models::counter::{Counter, NewCounter};
-use crate::models::node::{NewNode, Node};
+use crate::models::node::{NewNode, Node, OWN_HOST};
 use crate::models::step::{NewStep, Step};
 use crate::models::trigger::{NewTrigger, Trigger, set_counters};
-use crate::models::{
-    ActionId, ClusterId, Comparison, CounterId, CounterKind, Missing, Mode, NodeState, StepTarget,
-    When,
-};
+use crate::models::{ActionId, ClusterId, Comparison, CounterId, CounterKind, Missing, StepTarget};
 
 pub(super) struct Home {
     pub db: Db,
@@ -29,15 +26,7 @@ impl Home {
         let path = folder.path().join("headroom.db");
         let db = Db::open(&format!("sqlite://{}", path.display())).unwrap();
         let conn = &mut *db.connection().unwrap();
-        let cluster = NewCluster {
-            name: "web".into(),
-            min_nodes: 0,
-            max_nodes: None,
-            max_failed_launches: 3,
-            breaker_cooldown_secs: 1_800,
-            max_launches_per_hour: None,
-            updated_ms: 0,
-        };
+        let cluster = NewCluster::named("web", 0);
         let cluster = Cluster::insert(conn, &cluster).unwrap().id;
         let action = NewAction {
             name: "tell".into(),
@@ -86,17 +75,7 @@ impl Home {
     }
 
     pub fn add_node(&self, name: &str) -> Node {
-        let node = NewNode {
-            name: name.into(),
-            cluster_id: self.cluster,
-            address: "localhost".into(),
-            ssh_profile_id: None,
-            ec2_profile_id: None,
-            instance_id: None,
-            state: NodeState::InService,
-            created_ms: 0,
-            updated_ms: 0,
-        };
+        let node = NewNode::in_service(name, self.cluster, OWN_HOST, 0);
         Node::insert(&mut self.db.connection().unwrap(), &node).unwrap()
     }
 
@@ -118,16 +97,7 @@ impl Home {
 
 fn new_trigger(name: &str, cluster: ClusterId) -> NewTrigger {
     NewTrigger {
-        name: name.into(),
-        cluster_id: cluster,
         timing_secs: Some(0),
-        when_rule: When::Any,
-        when_percent: None,
-        cooldown_secs: 0,
-        quorum_percent: 80,
-        mode: Mode::Live,
-        enabled: true,
-        on_failure: None,
-        updated_ms: 0,
+        ..NewTrigger::named(name, cluster, 0)
     }
 }
