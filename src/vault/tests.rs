@@ -7,9 +7,9 @@ use crate::db::Db;
 const NOW_MS: i64 = 1_700_000_000_000;
 
 struct Bench {
-    folder: tempfile::TempDir,
     db: Db,
     vault: Vault,
+    folder: tempfile::TempDir,
 }
 
 fn bench() -> Bench {

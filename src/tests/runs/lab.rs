@@ -161,11 +161,12 @@ impl Planned {
 
 /// Everything an engine needs.
 pub struct Lab {
-    pub folder: TempDir,
     pub db: Db,
     pub ctx: Context,
     pub stop: watch::Sender<bool>,
     pub gear: Gear,
+    /// Goes last: whatever has a file open in it would make it anew.
+    pub folder: TempDir,
 }
 
 impl Lab {

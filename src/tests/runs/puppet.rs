@@ -1,7 +1,7 @@
 //! OSConfiguration: the real `puppet apply` over real sshd.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use headroom::actions::Entry;
@@ -9,6 +9,7 @@ use headroom::models::{OnFailure, RunId, RunState, StepState, Via};
 use headroom::runs::control::{self, Decision};
 use headroom::runs::execute;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::lab::{Lab, Planned};
 use crate::support::sshd::{HOSTILE_USER, SUDO_USER, Sshd, Sudo};
@@ -48,10 +49,9 @@ impl Site {
     }
 }
 
-fn place() -> PathBuf {
-    tempfile::TempDir::with_prefix("headroom-puppet-test-")
-        .unwrap()
-        .keep()
+/// Where manifests write.
+fn place() -> TempDir {
+    TempDir::with_prefix("headroom-puppet-test-").unwrap()
 }
 
 fn write_file(path: &Path) -> String {
@@ -91,7 +91,8 @@ fn in_use(folder: &Path) -> bool {
 
 #[tokio::test]
 async fn a_manifest_changes_a_node_once_and_says_what_it_did() {
-    let file = place().join("role");
+    let place = place();
+    let file = place.path().join("role");
     let site = site("root", &[("web.pp", &write_file(&file))]);
     let (state, entry, run) = site.apply("web.pp").await;
     assert_eq!(state, RunState::Succeeded, "{entry:?}");
@@ -116,7 +117,8 @@ async fn a_manifest_changes_a_node_once_and_says_what_it_did() {
 
 #[tokio::test]
 async fn failed_resources_fail_the_step_and_are_named() {
-    let file = place().join("role");
+    let place = place();
+    let file = place.path().join("role");
     let good = write_file(&file);
     let bad = "exec { 'break': command => '/bin/false' }\n";
     let site = site(
@@ -160,7 +162,8 @@ async fn failed_resources_fail_the_step_and_are_named() {
 
 #[tokio::test]
 async fn a_hung_catalogue_is_killed_on_the_node_at_the_time_limit_and_when_cancelled() {
-    let flag = place().join("begun");
+    let place = place();
+    let flag = place.path().join("begun");
     let hang = format!(
         "exec {{ 'hang': command => '/bin/sh -c \"echo $$ > {}; exec sleep 86399\"', timeout => 0 }}",
         flag.display()
@@ -220,7 +223,8 @@ async fn gone(file: &Path) {
 
 #[tokio::test]
 async fn a_user_who_is_not_root_needs_sudo_and_is_told_so() {
-    let file = place().join("owner");
+    let place = place();
+    let file = place.path().join("owner");
     let manifest = write_file(&file);
     let refused = site(HOSTILE_USER, &[("web.pp", &manifest)]);
     let (state, entry, run) = refused.apply("web.pp").await;
@@ -262,7 +266,8 @@ async fn the_manifests_that_come_along_are_compiled_by_the_real_puppet() {
 
 #[tokio::test]
 async fn a_killed_run_is_applied_again_by_the_next_worker() {
-    let file = place().join("role");
+    let place = place();
+    let file = place.path().join("role");
     let site = site("root", &[("web.pp", &write_file(&file))]);
     let run = site.plan("web.pp", 120);
     // As a crash leaves it: announced, and nothing known of its outcome.
