@@ -395,6 +395,7 @@ diesel::table! {
         id -> BigInt,
         address -> Text,
         port -> Integer,
+        through -> Text,
         state -> Text,
         key_type -> Text,
         key_base64 -> Text,

@@ -5,7 +5,7 @@ use chrono::Utc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::clients::ssh::{HostKey, HostKeys};
+use crate::clients::ssh::{HostKey, HostKeys, Place};
 use crate::db::{Connection, Db};
 use crate::error::{Error, Result};
 use crate::models::host_key::{HostKey as Row, NewHostKey};
@@ -25,28 +25,21 @@ impl RememberedKeys {
 }
 
 impl HostKeys for RememberedKeys {
-    fn accepted<'a>(
-        &'a self,
-        address: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, Result<Option<HostKey>>> {
-        let address = address.to_owned();
-        self.db
-            .read(move |conn| stored(conn, &address, port))
-            .boxed()
+    fn accepted<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, Result<Option<HostKey>>> {
+        let place = place.clone();
+        self.db.read(move |conn| stored(conn, &place)).boxed()
     }
 
     fn remember<'a>(
         &'a self,
-        address: &'a str,
-        port: u16,
+        place: &'a Place,
         key: &'a HostKey,
     ) -> BoxFuture<'a, Result<HostKey>> {
-        let row = row(address, port, HostKeyState::Accepted, key);
-        let (address, key) = (address.to_owned(), key.clone());
+        let row = row(place, HostKeyState::Accepted, key);
+        let (place, key) = (place.clone(), key.clone());
         self.db
             .write(move |conn| {
-                if let Some(known) = stored(conn, &address, port)? {
+                if let Some(known) = stored(conn, &place)? {
                     return Ok(known);
                 }
                 Row::put(conn, &row)?;
@@ -55,17 +48,12 @@ impl HostKeys for RememberedKeys {
             .boxed()
     }
 
-    fn offered<'a>(
-        &'a self,
-        address: &'a str,
-        port: u16,
-        key: &'a HostKey,
-    ) -> BoxFuture<'a, Result<()>> {
-        let row = row(address, port, HostKeyState::Offered, key);
+    fn offered<'a>(&'a self, place: &'a Place, key: &'a HostKey) -> BoxFuture<'a, Result<()>> {
+        let row = row(place, HostKeyState::Offered, key);
         self.db
             .write(move |conn| {
                 let state = HostKeyState::Offered;
-                let known = Row::find_state(conn, &row.address, row.port, state)?;
+                let known = Row::find_state(conn, &row.address, row.port, &row.through, state)?;
                 // Each attempt shows it again; when it was first seen is worth more than when last.
                 if known.is_some_and(|known| known.key_base64 == row.key_base64) {
                     return Ok(());
@@ -76,8 +64,14 @@ impl HostKeys for RememberedKeys {
     }
 }
 
-fn stored(conn: &mut Connection, address: &str, port: u16) -> Result<Option<HostKey>> {
-    let row = Row::find_state(conn, address, i32::from(port), HostKeyState::Accepted)?;
+fn stored(conn: &mut Connection, place: &Place) -> Result<Option<HostKey>> {
+    let Place {
+        address,
+        port,
+        through,
+    } = place;
+    let state = HostKeyState::Accepted;
+    let row = Row::find_state(conn, address, i32::from(*port), through, state)?;
     row.map(|row| {
         HostKey::from_base64(&row.key_base64).ok_or_else(|| {
             Error::Internal(format!("the stored host key of {address} is no base64"))
@@ -86,10 +80,11 @@ fn stored(conn: &mut Connection, address: &str, port: u16) -> Result<Option<Host
     .transpose()
 }
 
-fn row(address: &str, port: u16, state: HostKeyState, key: &HostKey) -> NewHostKey {
+fn row(place: &Place, state: HostKeyState, key: &HostKey) -> NewHostKey {
     NewHostKey {
-        address: address.to_owned(),
-        port: i32::from(port),
+        address: place.address.clone(),
+        port: i32::from(place.port),
+        through: place.through.clone(),
         state,
         key_type: key.key_type().to_owned(),
         key_base64: key.to_base64(),

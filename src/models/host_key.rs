@@ -17,6 +17,8 @@ pub struct HostKey {
     pub address: String,
     /// TCP port.
     pub port: i32,
+    /// The jump host that it is reached through, `host:port`; empty = none. Behind another one the same address is another machine.
+    pub through: String,
     /// Whether it is trusted.
     pub state: HostKeyState,
     /// As in known_hosts: `ssh-ed25519`.
@@ -37,6 +39,8 @@ pub struct NewHostKey {
     pub address: String,
     /// See [`HostKey::port`].
     pub port: i32,
+    /// See [`HostKey::through`].
+    pub through: String,
     /// See [`HostKey::state`].
     pub state: HostKeyState,
     /// See [`HostKey::key_type`].
@@ -57,18 +61,18 @@ impl HostKey {
     pub fn offered(conn: &mut Connection) -> Result<Vec<Self>> {
         Ok(host_keys::table
             .filter(host_keys::state.eq(HostKeyState::Offered))
-            .order((host_keys::address, host_keys::port))
+            .order((host_keys::address, host_keys::port, host_keys::through))
             .load(conn)?)
     }
 
-    /// The keys known of a host, the accepted one first.
+    /// The keys known of an address, the accepted one of each host first.
     ///
     /// # Errors
     /// The database fails.
     pub fn of_host(conn: &mut Connection, address: &str) -> Result<Vec<Self>> {
         Ok(host_keys::table
             .filter(host_keys::address.eq(address))
-            .order((host_keys::port, host_keys::state))
+            .order((host_keys::port, host_keys::through, host_keys::state))
             .load(conn)?)
     }
 
@@ -80,11 +84,13 @@ impl HostKey {
         conn: &mut Connection,
         address: &str,
         port: i32,
+        through: &str,
         state: HostKeyState,
     ) -> Result<Option<Self>> {
         Ok(host_keys::table
             .filter(host_keys::address.eq(address))
             .filter(host_keys::port.eq(port))
+            .filter(host_keys::through.eq(through))
             .filter(host_keys::state.eq(state))
             .first(conn)
             .optional()?)
@@ -98,6 +104,7 @@ impl HostKey {
         let old = host_keys::table
             .filter(host_keys::address.eq(&new.address))
             .filter(host_keys::port.eq(new.port))
+            .filter(host_keys::through.eq(&new.through))
             .filter(host_keys::state.eq(new.state));
         diesel::delete(old).execute(conn)?;
         diesel::insert_into(host_keys::table)
@@ -106,20 +113,22 @@ impl HostKey {
         Ok(())
     }
 
-    /// Trusts the key that a host offers in place of the one that was trusted: a person judged it.
+    /// Trusts a key that a host offers in place of the one that was trusted: a person judged it.
     ///
     /// # Errors
-    /// The host offers no key, or the database fails.
-    pub fn accept(conn: &mut Connection, address: &str, port: i32, by: &str) -> Result<Self> {
-        let Some(offered) = Self::find_state(conn, address, port, HostKeyState::Offered)? else {
-            return Err(Error::NotFound(format!(
-                "a changed host key of {address}, port {port}"
-            )));
-        };
-        diesel::delete(host_keys::table.find(offered.id)).execute(conn)?;
+    /// It is not offered any more, or the database fails.
+    pub fn accept(conn: &mut Connection, id: i64, by: &str) -> Result<Self> {
+        let offered = host_keys::table
+            .find(id)
+            .filter(host_keys::state.eq(HostKeyState::Offered))
+            .first::<Self>(conn)
+            .optional()?
+            .ok_or_else(|| Error::NotFound(format!("a changed host key {id}")))?;
+        diesel::delete(host_keys::table.find(id)).execute(conn)?;
         let accepted = NewHostKey {
             address: offered.address.clone(),
-            port,
+            port: offered.port,
+            through: offered.through.clone(),
             state: HostKeyState::Accepted,
             key_type: offered.key_type.clone(),
             key_base64: offered.key_base64.clone(),

@@ -80,6 +80,16 @@ pub struct NewSshProfile {
     pub updated_ms: i64,
 }
 
+impl SshProfile {
+    /// The jump host that the profile goes through, `host:port`; empty = none.
+    pub fn through(&self) -> String {
+        let jump = self.proxy_jump.as_deref().and_then(jump);
+        jump.map_or_else(String::new, |(_, host, port)| {
+            format!("{host}:{}", port.unwrap_or(22))
+        })
+    }
+}
+
 named_queries!(
     SshProfile,
     NewSshProfile,

@@ -344,12 +344,13 @@ CREATE TABLE host_keys (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     address TEXT NOT NULL,
     port INTEGER NOT NULL,
+    through TEXT NOT NULL,
     state TEXT NOT NULL,
     key_type TEXT NOT NULL,
     key_base64 TEXT NOT NULL,
     seen_ms BIGINT NOT NULL,
     accepted_by TEXT,
-    UNIQUE (address, port, state)
+    UNIQUE (address, port, through, state)
 );
 
 -- The last outcome of every periodic task and the processes that run them, for the tasks page and for operators.

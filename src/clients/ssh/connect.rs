@@ -1,27 +1,27 @@
 //! The way to a new connection: a bound on connections being made at once, the host's key judged, the login.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::clients::ssh::connection::{Connection, label};
+use crate::clients::ssh::agent::Agent;
+use crate::clients::ssh::connection::{Connection, greeted, label, reach};
 use crate::clients::ssh::fault::Trouble;
+use crate::clients::ssh::guard::Guard;
 use crate::clients::ssh::jump::{Jump, Jumps};
 use crate::clients::ssh::offer;
 use crate::clients::ssh::socket::Socket;
 use crate::clients::ssh::trust::{HostKey, HostKeys, Record, Trust};
-use crate::clients::ssh::{Host, Options};
+use crate::clients::ssh::{Host, Identity, Options};
 
 /// Handshakes at once with hosts that failed last time: they never take a slot from the others.
 const SUSPECT_HANDSHAKES: usize = 8;
-/// Hosts being dialled at once, per lane: each holds a descriptor until its time limit.
-const DIALS: usize = 512;
-
 /// About what a handshake takes: those that wait for a slot anyway are dialled within the time that it takes until theirs is free.
 const HANDSHAKE: Duration = Duration::from_millis(20);
 
@@ -34,9 +34,9 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(handshakes: usize) -> Self {
+    fn new(dials: usize, handshakes: usize) -> Self {
         Self {
-            dials: Semaphore::new(DIALS),
+            dials: Semaphore::new(dials.max(1)),
             handshakes: Semaphore::new(handshakes),
             slots: handshakes.max(1),
             under_way: AtomicUsize::new(0),
@@ -68,21 +68,30 @@ impl Drop for UnderWay<'_> {
 /// Makes connections.
 pub(super) struct Connector {
     limit: Duration,
+    slow_after: Duration,
     keepalive: Duration,
     keys: Arc<dyn HostKeys>,
+    guard: Arc<Guard>,
     sound: Lane,
     suspect: Lane,
+    /// For logins with an agent, which may take long over each.
+    by_agent: Lane,
+    agent: Agent,
     jumps: Jumps,
 }
 
 impl Connector {
-    pub(super) fn new(options: &Options, keys: Arc<dyn HostKeys>) -> Self {
+    pub(super) fn new(options: &Options, keys: Arc<dyn HostKeys>, guard: Arc<Guard>) -> Self {
         Self {
             limit: options.connect_limit,
+            slow_after: options.slow_after,
             keepalive: options.keepalive,
             keys,
-            sound: Lane::new(options.handshakes),
-            suspect: Lane::new(SUSPECT_HANDSHAKES),
+            guard,
+            sound: Lane::new(options.dials, options.handshakes),
+            suspect: Lane::new(options.dials, SUSPECT_HANDSHAKES),
+            by_agent: Lane::new(options.dials, options.handshakes),
+            agent: Agent::default(),
             jumps: Jumps::default(),
         }
     }
@@ -94,19 +103,23 @@ impl Connector {
         suspect: bool,
     ) -> BoxFuture<'a, Result<Connection, Trouble>> {
         async move {
-            let lane = self.lane(suspect);
+            let lane = self.lane(host, suspect);
             let _joined = lane.join().await;
             let jump = host.login.via.as_ref().map(|via| self.jumps.of(via));
-            let mut connection = self.dial(host, suspect, jump.as_deref()).await?;
+            let (socket, dialled) = self.dial(host, suspect, jump.as_deref()).await?;
             // In this order: who waits for its jump host takes no slot from those behind another, or behind none.
-            let _turn = match &jump {
+            let turn = match &jump {
                 Some(jump) => jump.slot().await,
                 None => None,
             };
-            let _slot = lane.handshakes.acquire().await;
+            let slot = lane.handshakes.acquire().await;
+            // Not before: those that wait for a handshake are as few as those that are dialled, and no server loses patience meanwhile.
+            drop(dialled);
             let limit = self.limit(host);
-            let greeted = timeout(limit, self.greet(host, &mut connection)).await;
-            match greeted.map_err(|_| late("the server did not finish the login", limit))? {
+            let mut connection = Connection::over(socket, Arc::clone(&self.guard))?;
+            let greet = self.greet(host, &mut connection);
+            let greeted = self.finish(greet, (slot, turn), limit).await;
+            match greeted.ok_or_else(|| late(unfinished(host), limit))? {
                 Ok(()) => {
                     tracing::debug!(host = label(host), "SSH connected");
                     Ok(connection)
@@ -121,39 +134,63 @@ impl Connector {
         .boxed()
     }
 
-    fn lane(&self, suspect: bool) -> &Lane {
-        if suspect { &self.suspect } else { &self.sound }
+    fn lane(&self, host: &Host, suspect: bool) -> &Lane {
+        match &host.login.identity {
+            Identity::Agent => &self.by_agent,
+            Identity::Key { .. } if suspect => &self.suspect,
+            Identity::Key { .. } => &self.sound,
+        }
     }
 
     fn limit(&self, host: &Host) -> Duration {
         host.login.connect_limit.unwrap_or(self.limit)
     }
 
-    /// Reaches a host until it greets, straight or through its jump host.
-    async fn dial(
-        &self,
+    /// Reaches a host until it greets, straight or through its jump host; the slot that it took for that.
+    async fn dial<'a>(
+        &'a self,
         host: &Host,
         suspect: bool,
         jump: Option<&Jump>,
-    ) -> Result<Connection, Trouble> {
+    ) -> Result<(Socket, Option<SemaphorePermit<'a>>), Trouble> {
         let limit = self.limit(host);
         if let Some(jump) = jump {
             // It takes no slot here: its jump host needs one itself.
             let stream = jump.tunnel(self, host, suspect, limit).await?;
             let socket = Socket::tunnel(stream).map_err(|cause| format!("no socket: {cause}"))?;
-            let greeted = timeout(limit, Connection::over(socket)).await;
-            return Ok(greeted.map_err(|_| late("the host did not answer", limit))??);
+            let greeted = timeout(limit, greeted(socket)).await;
+            let socket = greeted.map_err(|_| late("the host did not answer", limit))??;
+            return Ok((socket, None));
         }
-        let _slot = self.lane(suspect).dials.acquire().await;
-        let dialled = timeout(limit, Connection::dial(&host.address, host.port)).await;
-        Ok(dialled.map_err(|_| late("the host did not answer", limit))??)
+        // It is never closed.
+        let slot = self.lane(host, suspect).dials.acquire().await.ok();
+        let dialled = timeout(limit, reach(&host.address, host.port)).await;
+        let socket = dialled.map_err(|_| late("the host did not answer", limit))??;
+        Ok((socket, slot))
+    }
+
+    /// Does work within a limit; none: it was not done. The slots for it are given back when it takes long.
+    async fn finish<T, S>(
+        &self,
+        work: impl Future<Output = T>,
+        slots: S,
+        limit: Duration,
+    ) -> Option<T> {
+        let until = Instant::now() + limit;
+        let mut work = pin!(work);
+        if let Ok(done) = timeout(self.slow_after.min(limit), &mut work).await {
+            return Some(done);
+        }
+        drop(slots);
+        timeout_at(until, work).await.ok()
     }
 
     async fn greet(&self, host: &Host, connection: &mut Connection) -> Result<(), String> {
         let record = self.record(host).await?;
         let key = connection.handshake(&record, self.keepalive).await?;
         self.judge(host, &record, &key).await?;
-        connection.login(&host.login).await
+        let limit = self.limit(host);
+        connection.login(&host.login, &self.agent, limit).await
     }
 
     /// Adds what a server offers to why nothing could be agreed on.
@@ -172,7 +209,7 @@ impl Connector {
         match &host.login.trust {
             Trust::Pinned(lines) => Ok(lines.record(&host.address, host.port)),
             Trust::FirstUse => {
-                let accepted = self.keys.accepted(&host.address, host.port).await;
+                let accepted = self.keys.accepted(&host.place()).await;
                 let accepted = accepted.map_err(|cause| format!("no host key record: {cause}"))?;
                 Ok(Record {
                     accepted: accepted.into_iter().collect(),
@@ -189,7 +226,7 @@ impl Connector {
         if record.revoked.contains(key) {
             return Err(format!("refused: the host key {key} is marked @revoked"));
         }
-        let (address, port) = (host.address.as_str(), host.port);
+        let place = host.place();
         match (&host.login.trust, record.accepted.first()) {
             (Trust::Pinned(_), None) => Err(format!(
                 "refused: the profile pins no key for this host; it showed {key}"
@@ -198,7 +235,7 @@ impl Connector {
                 "refused: the host key is not the pinned one: expected {known}, got {key}; somebody may be in between"
             )),
             (Trust::FirstUse, None) => {
-                let remembered = self.keys.remember(address, port, key).await;
+                let remembered = self.keys.remember(&place, key).await;
                 let remembered = remembered
                     .map_err(|cause| format!("the host key could not be remembered: {cause}"))?;
                 tracing::info!(host = label(host), %key, "remembered the host key of first use");
@@ -209,12 +246,21 @@ impl Connector {
                 }
             }
             (Trust::FirstUse, Some(known)) => {
-                let noted = self.keys.offered(address, port, key).await;
+                let noted = self.keys.offered(&place, key).await;
                 noted
                     .map_err(|cause| format!("the changed host key could not be noted: {cause}"))?;
                 Err(changed(known, key))
             }
         }
+    }
+}
+
+fn unfinished(host: &Host) -> &'static str {
+    match host.login.identity {
+        Identity::Agent => {
+            "the ssh-agent, which may wait for a person, and the server did not finish the login"
+        }
+        Identity::Key { .. } => "the server did not finish the login",
     }
 }
 

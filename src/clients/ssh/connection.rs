@@ -12,8 +12,10 @@ use ssh2::{DisconnectCode, ErrorCode, MethodType, Session};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::block_in_place;
 
+use crate::clients::ssh::agent::Agent;
+use crate::clients::ssh::guard::Guard;
 use crate::clients::ssh::shell::Shell;
-use crate::clients::ssh::socket::{Blocks, Socket, drive, step, unsent};
+use crate::clients::ssh::socket::{Blocks, Socket, drive, step, to_u64, unsent};
 use crate::clients::ssh::trust::{HostKey, Record};
 use crate::clients::ssh::{Host, Identity, Login};
 
@@ -23,7 +25,7 @@ const KEY_EXCHANGE: &str = "mlkem768x25519-sha256,curve25519-sha256,curve25519-s
     diffie-hellman-group-exchange-sha256";
 const CIPHERS: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes256-ctr";
 
-const AUTHENTICATION_FAILED: ErrorCode = ErrorCode::Session(-18);
+pub(super) const AUTHENTICATION_FAILED: ErrorCode = ErrorCode::Session(-18);
 const KEY_FILE: ErrorCode = ErrorCode::Session(-16);
 const KEY_UNVERIFIED: ErrorCode = ErrorCode::Session(-19);
 /// What a read or write on a connection fails with that the server has closed.
@@ -45,34 +47,21 @@ pub(super) struct Connection {
     pub(super) no_common_method: bool,
     pub(super) session: Session,
     pub(super) socket: Arc<Socket>,
+    guard: Arc<Guard>,
 }
 
 impl Connection {
-    /// Reaches the host and waits until it greets. Costs the host nothing yet: a host that never greets holds no handshake slot.
-    pub(super) async fn dial(address: &str, port: u16) -> Result<Self, String> {
-        let found = lookup_host((address, port)).await;
-        let found = found.map_err(|cause| {
-            format!("no connection: the name {address} does not resolve: {cause}")
-        })?;
-        let stream = TcpStream::connect(found.collect::<Vec<_>>().as_slice())
-            .await
-            .map_err(|cause| unreachable(&cause))?;
-        let socket = Socket::network(stream).map_err(|cause| format!("no socket: {cause}"))?;
-        Self::over(socket).await
-    }
-
-    /// A connection over a socket, once the host has greeted.
-    pub(super) async fn over(socket: Socket) -> Result<Self, String> {
+    /// A connection over the socket of a host that has greeted. A session takes memory, so none is made before its handshake begins.
+    pub(super) fn over(socket: Socket, guard: Arc<Guard>) -> Result<Self, String> {
         let session = Session::new().map_err(|cause| format!("no SSH session: {cause}"))?;
         session.set_blocking(false);
-        let greeted = socket.spoken_to().await;
-        greeted.map_err(|cause| format!("connection lost: {cause}"))?;
         Ok(Self {
             shell: None,
             no_shell: None,
             no_common_method: false,
             session,
             socket: Arc::new(socket),
+            guard,
         })
     }
 
@@ -139,9 +128,14 @@ impl Connection {
     }
 
     /// Logs in.
-    pub(super) async fn login(&self, login: &Login) -> Result<(), String> {
+    pub(super) async fn login(
+        &self,
+        login: &Login,
+        agent: &Agent,
+        limit: Duration,
+    ) -> Result<(), String> {
         match &login.identity {
-            Identity::Agent => self.login_with_agent(&login.user).await,
+            Identity::Agent => agent.login(self, &login.user, limit).await,
             Identity::Key {
                 key,
                 passphrase,
@@ -168,42 +162,12 @@ impl Connection {
         }
     }
 
-    /// Shows the keys of the agent, one after the other. The agent is asked over a socket that blocks.
-    async fn login_with_agent(&self, user: &str) -> Result<(), String> {
-        let unusable = |cause: ssh2::Error| {
-            format!(
-                "the ssh-agent cannot be used: {}; SSH_AUTH_SOCK must name its socket",
-                cause.message()
-            )
-        };
-        let (agent, identities) = block_in_place(|| {
-            let mut agent = self.session.agent()?;
-            agent.connect()?;
-            agent.list_identities()?;
-            let identities = agent.identities()?;
-            Ok((agent, identities))
-        })
-        .map_err(unusable)?;
-        for identity in &identities {
-            let shown = self.drive(|| block_in_place(|| agent.userauth(user, identity)));
-            match shown.await {
-                Ok(()) => return Ok(()),
-                Err(cause) if cause.code() == AUTHENTICATION_FAILED => {}
-                Err(cause) => return Err(refusal(user, &cause, false)),
-            }
-        }
-        Err(format!(
-            "the server refused all {} keys of the ssh-agent for user {user}",
-            identities.len()
-        ))
-    }
-
     /// Drives a libssh2 call on this session; see [`drive`].
     pub(super) async fn drive<T, E: Blocks>(
         &self,
         call: impl FnMut() -> Result<T, E>,
     ) -> Result<T, E> {
-        drive(&self.session, &self.socket, call).await
+        drive(&self.session, &self.socket, self.watched(call)).await
     }
 
     /// Takes a libssh2 call on this session as far as it goes without the other side; see [`step`].
@@ -211,7 +175,27 @@ impl Connection {
         &self,
         call: impl FnMut() -> Result<T, E>,
     ) -> Result<Option<T>, E> {
-        step(&self.session, &self.socket, call).await
+        step(&self.session, &self.socket, self.watched(call)).await
+    }
+
+    /// A call with an eye on what comes in with it.
+    fn watched<T, E: Blocks>(
+        &self,
+        mut call: impl FnMut() -> Result<T, E>,
+    ) -> impl FnMut() -> Result<T, E> {
+        move || {
+            let metered = || self.socket.metered(&mut call);
+            let outcome = self.guard.watch(&self.socket, metered);
+            if self.socket.is_flooded() {
+                return Err(E::flooded());
+            }
+            outcome
+        }
+    }
+
+    /// Notes how much was read of a channel.
+    pub(super) fn heard(&self, count: usize) {
+        self.socket.ledger().heard(to_u64(count));
     }
 
     /// Sends a keep-alive if one is due. Fails when the connection is known to be gone.
@@ -247,7 +231,8 @@ impl Drop for Connection {
     }
 }
 
-fn refusal(user: &str, cause: &ssh2::Error, passphrase: bool) -> String {
+/// Why a server did not take a key.
+pub(super) fn refusal(user: &str, cause: &ssh2::Error, passphrase: bool) -> String {
     match cause.code() {
         AUTHENTICATION_FAILED => format!(
             "the server refused the key of the profile for user {user}: add its public half to that user's authorized_keys"
@@ -270,6 +255,25 @@ fn refusal(user: &str, cause: &ssh2::Error, passphrase: bool) -> String {
         ),
         _ => format!("login as {user} failed: {}", cause.message()),
     }
+}
+
+/// Reaches a host and waits until it greets. Costs the host nothing yet: a host that never greets holds no handshake slot.
+pub(super) async fn reach(address: &str, port: u16) -> Result<Socket, String> {
+    let found = lookup_host((address, port)).await;
+    let found = found
+        .map_err(|cause| format!("no connection: the name {address} does not resolve: {cause}"))?;
+    let stream = TcpStream::connect(found.collect::<Vec<_>>().as_slice())
+        .await
+        .map_err(|cause| unreachable(&cause))?;
+    let socket = Socket::network(stream).map_err(|cause| format!("no socket: {cause}"))?;
+    greeted(socket).await
+}
+
+/// The socket, once the host has greeted.
+pub(super) async fn greeted(socket: Socket) -> Result<Socket, String> {
+    let spoken_to = socket.spoken_to().await;
+    spoken_to.map_err(|cause| format!("connection lost: {cause}"))?;
+    Ok(socket)
 }
 
 fn unreachable(cause: &io::Error) -> String {

@@ -1,6 +1,7 @@
 //! The connections: one per host kept open across commands, with the shell held on it, and back-off for hosts that fail.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,10 @@ use crate::clients::output::Exit;
 use crate::clients::ssh::connect::Connector;
 use crate::clients::ssh::connection::{Connection, label};
 use crate::clients::ssh::fault::{Trouble, lost, upstream};
+use crate::clients::ssh::guard::Guard;
 use crate::clients::ssh::program::Program;
 use crate::clients::ssh::shell::{self, Inquirer, Reply};
+use crate::clients::ssh::socket::FLOODED;
 use crate::clients::ssh::talk::{self, Listener};
 use crate::clients::ssh::trust::{HostKeys, Record};
 use crate::clients::ssh::{Host, HostId, Options};
@@ -61,7 +64,6 @@ pub(super) type Asker<T> = oneshot::Sender<Result<T>>;
 
 /// What is known of one host.
 struct Peer {
-    login: [u8; 32],
     idle: Option<Connection>,
     /// Held while someone connects: who comes next waits and uses that connection if it is free again.
     connecting: Arc<tokio::sync::Mutex<()>>,
@@ -78,9 +80,9 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(options: Options, keys: Arc<dyn HostKeys>) -> Self {
+    pub(super) fn new(options: Options, keys: Arc<dyn HostKeys>, guard: Arc<Guard>) -> Self {
         Self {
-            connector: Connector::new(&options, keys),
+            connector: Connector::new(&options, keys, guard),
             options,
             peers: Mutex::default(),
         }
@@ -107,7 +109,7 @@ impl Engine {
                 }
                 (Ok(ended.exit), ended.took)
             }
-            Err(cause) => (Err(lost(host, &cause)), started.elapsed()),
+            Err(cause) => (Err(self.lost(host, &connection, &cause)), started.elapsed()),
         };
         Ok(Done {
             exit,
@@ -147,7 +149,7 @@ impl Engine {
                     continue;
                 }
                 Ok(reply) => self.judge(host, connection, reply)?,
-                Err(cause) => Answer::Lost(lost(host, &cause)),
+                Err(cause) => Answer::Lost(self.lost(host, &connection, &cause)),
             };
             return Ok((answer, listener));
         }
@@ -187,6 +189,10 @@ impl Engine {
                 return Err(self.failed(host, format!("the server refused a command: {why}")));
             }
             Reply::Silent => return Err(self.failed(host, self.no_answer())),
+            Reply::Endless => {
+                let why = "the node said more than 1 MiB where a few readings were asked for";
+                return Err(self.failed(host, why.into()));
+            }
         };
         self.keep(host, connection);
         Ok(answer)
@@ -293,7 +299,6 @@ impl Engine {
     fn with_peer<T>(&self, host: &Host, work: impl FnOnce(&mut Peer) -> T) -> T {
         let mut peers = self.peers();
         let fresh = || Peer {
-            login: host.login.digest,
             idle: None,
             connecting: Arc::default(),
             backoff: Backoff::new(self.options.backoff_first, self.options.backoff_longest),
@@ -301,10 +306,6 @@ impl Engine {
             distrusted: false,
         };
         let peer = peers.entry(host.id()).or_insert_with(fresh);
-        if peer.login != host.login.digest {
-            // The profile changed: what was learned with the old one is void.
-            *peer = fresh();
-        }
         peer.used = Instant::now();
         work(peer)
     }
@@ -318,6 +319,14 @@ impl Engine {
         error
     }
 
+    /// What was begun was lost with its connection; that is a failure of the host where it flooded it.
+    fn lost(&self, host: &Host, connection: &Connection, cause: &io::Error) -> Error {
+        if connection.socket.is_flooded() {
+            self.failed(host, FLOODED.into());
+        }
+        lost(host, cause)
+    }
+
     /// Notes that a host stopped answering, unless it is connected anew already.
     fn silent(&self, host: &Host) {
         self.with_peer(host, |peer| {
@@ -329,6 +338,10 @@ impl Engine {
     }
 
     fn keep(&self, host: &Host, connection: Connection) {
+        if connection.socket.ledger().worn() {
+            tracing::debug!(host = label(host), "a connection is made anew");
+            return connection.close();
+        }
         // Of two connections (two commands at once on one host) one is kept, rather the one with a shell.
         let spare = self.with_peer(host, |peer| match &peer.idle {
             Some(idle) if idle.shell.is_some() && connection.shell.is_none() => Some(connection),
@@ -373,22 +386,13 @@ async fn within<T, R>(
     deadline: tokio::time::Instant,
     asker: &mut oneshot::Sender<R>,
 ) -> Result<T> {
-    let over = async {
-        tokio::select! {
-            () = tokio::time::sleep_until(deadline) => {}
-            () = asker.closed() => {}
-        }
-    };
-    tokio::select! {
-        biased;
-        done = work => done,
-        () = over => {
-            let way = match &host.login.via {
-                Some(jump) => format!("; the way there is through the jump host {}", label(jump)),
-                None => String::new(),
-            };
-            let why = format!("no command could be started before its time was over{way}");
-            Err(upstream(host, &why))
-        }
-    }
+    let done = talk::while_awaited(work, deadline, asker).await;
+    done.unwrap_or_else(|| {
+        let way = match &host.login.via {
+            Some(jump) => format!("; the way there is through the jump host {}", label(jump)),
+            None => String::new(),
+        };
+        let why = format!("no command could be started before its time was over{way}");
+        Err(upstream(host, &why))
+    })
 }

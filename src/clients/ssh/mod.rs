@@ -3,14 +3,17 @@
 //! The seam: callers see [`Ssh`], [`Host`] and [`Request`], never a connection. Behind it, two event threads own every session; sessions are
 //! non-blocking, so a host that hangs costs a timer and never a thread.
 
+mod agent;
 mod connect;
 mod connection;
 mod credentials;
 mod engine;
 mod fault;
+mod guard;
 mod jump;
 mod keeper;
 mod known_hosts;
+mod ledger;
 mod login;
 mod offer;
 mod program;
@@ -33,6 +36,7 @@ use crate::error::{Error, Result};
 use connection::label;
 use engine::{Done, Engine, Job};
 use fault::upstream;
+use guard::Guard;
 use keeper::Keeper;
 use upload::Receipt;
 
@@ -43,7 +47,7 @@ pub use login::{Identity, Login};
 pub(crate) use program::{Program, quote};
 pub(crate) use shell::{Inquirer, Known, Progress};
 pub(crate) use talk::Listener;
-pub use trust::{HostKey, HostKeys, Trust};
+pub use trust::{HostKey, HostKeys, Place, Trust};
 pub use upload::Upload;
 
 /// How often kept connections are looked after.
@@ -59,6 +63,10 @@ pub struct Options {
     pub answer_limit: Duration,
     /// Handshakes at once.
     pub handshakes: usize,
+    /// A handshake that takes longer gives its place among those back: many hosts that hang in it do not keep the others waiting.
+    pub slow_after: Duration,
+    /// Hosts being dialled, or waiting for their handshake, at once: each holds a descriptor until its time limit.
+    pub dials: usize,
     /// Between keep-alives; below the time-outs of NAT and firewalls.
     pub keepalive: Duration,
     /// A connection unused for so long is closed; above the tick.
@@ -75,6 +83,8 @@ impl Default for Options {
             connect_limit: Duration::from_secs(10),
             answer_limit: Duration::from_secs(10),
             handshakes: 16,
+            slow_after: Duration::from_secs(1),
+            dials: 512,
             keepalive: Duration::from_secs(30),
             idle_limit: Duration::from_secs(300),
             backoff_first: Duration::from_secs(1),
@@ -94,14 +104,13 @@ pub struct Host {
     pub login: Arc<Login>,
 }
 
-/// Names the connection of a host.
+/// Names the connection of a host. The login counts, and with it the way there: behind another jump host, or for another profile, the same
+/// address is another connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct HostId {
     address: String,
     port: u16,
-    user: String,
-    /// Behind different jump hosts the same address is another machine.
-    via: Option<String>,
+    login: [u8; 32],
 }
 
 impl Host {
@@ -109,8 +118,16 @@ impl Host {
         HostId {
             address: self.address.clone(),
             port: self.port,
-            user: self.login.user.clone(),
-            via: self.login.via.as_ref().map(label),
+            login: self.login.digest,
+        }
+    }
+
+    fn place(&self) -> Place {
+        let via = self.login.via.as_ref();
+        Place {
+            address: self.address.clone(),
+            port: self.port,
+            through: via.map_or_else(String::new, |via| format!("{}:{}", via.address, via.port)),
         }
     }
 }
@@ -161,7 +178,7 @@ impl Ssh {
             .enable_all()
             .build()
             .map_err(|cause| Error::internal("could not start the SSH threads", cause))?;
-        let engine = Arc::new(Engine::new(options, keys));
+        let engine = Arc::new(Engine::new(options, keys, Guard::start()?));
         let looked_after = Arc::downgrade(&engine);
         runtime.spawn(async move {
             let mut ticks = tokio::time::interval(MAINTENANCE);

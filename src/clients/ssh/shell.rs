@@ -14,7 +14,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::clients::output::Exit;
 use crate::clients::ssh::connection::Connection;
 use crate::clients::ssh::program;
-use crate::clients::ssh::talk::{self, CLOSE_LIMIT, KEEP_ALIVE_CHECK, Listener, STOP_GRACE};
+use crate::clients::ssh::talk::{
+    self, CLOSE_LIMIT, KEEP_ALIVE_CHECK, Listener, STOP_GRACE, before, while_awaited,
+};
 
 /// Ends all that runs in the shell, and the shell.
 const STOP: &[u8] = b"\nkill -s KILL -- -$$\n";
@@ -24,6 +26,8 @@ const GATHER: Duration = Duration::from_millis(5);
 const LINGER: Duration = Duration::from_millis(20);
 /// What may stand in front of the greeting: a banner, the mail notice of a login shell.
 const MAX_NOISE: usize = 16 * 1024;
+/// What may be said before the answer is complete: a hundred times what the frames of a batch take.
+const MAX_ANSWER: usize = 1024 * 1024;
 /// After so many questions a new shell is opened: whatever a shell might gather over time is bounded.
 const MAX_ASKED: u32 = 1000;
 /// What a shell may be taught, bytes.
@@ -94,6 +98,8 @@ pub(super) enum Reply {
     Gone(String),
     /// The server did not answer at all; nothing has run.
     Silent,
+    /// It talks and talks, and the answer is not complete.
+    Endless,
 }
 
 /// A shell on a connection.
@@ -150,6 +156,7 @@ impl Shell {
                 Ok::<_, io::Error>(buffer.get(..count).unwrap_or_default().to_vec())
             });
             if let Ok(bytes) = timeout(KEEP_ALIVE_CHECK, read).await {
+                connection.heard(bytes.as_ref().map_or(0, Vec::len));
                 return bytes;
             }
             connection.keep_alive().map_err(io::Error::from)?;
@@ -285,36 +292,39 @@ async fn converse<L: Inquirer, R>(
     let started = Instant::now();
     let text = shell.text(listener);
     let written = timeout_at(deadline, shell.write(connection, text.as_bytes())).await;
-    written.map_err(|_| io::Error::other("the node took no input"))??;
+    written.map_err(|_| no_input())??;
     let (after, hurry) = listener.hurry();
     let mut hurried = Some(started + after);
     let mut almost: Option<Instant> = None;
+    let mut said = 0;
     loop {
         let end = deadline.min(started + listener.limit());
         let until = almost.into_iter().chain(hurried).fold(end, Instant::min);
-        let read = tokio::select! {
-            biased;
-            read = timeout_at(until, shell.read(connection)) => read,
-            () = asker.closed() => return Ok((shell.stop(connection).await?, None)),
-        };
-        match read {
-            Ok(Ok(bytes)) if bytes.is_empty() => return ended(connection, shell).await,
-            Ok(bytes) => {
+        match while_awaited(shell.read(connection), until, asker).await {
+            Some(Ok(bytes)) if bytes.is_empty() => return ended(connection, shell).await,
+            Some(bytes) => {
                 *spoken = true;
-                if !shell.hear(&bytes?, listener, started.elapsed()) {
+                let bytes = bytes?;
+                said += bytes.len();
+                if said > MAX_ANSWER {
+                    return Ok((Reply::Endless, None));
+                }
+                if !shell.hear(&bytes, listener, started.elapsed()) {
                     return never(connection, shell).await;
                 }
             }
-            Err(_) if almost.is_some_and(|at| at <= Instant::now()) => {
+            None if asker.is_closed() => return Ok((shell.stop(connection).await?, None)),
+            None if almost.is_some_and(|at| at <= Instant::now()) => {
                 return Ok((Reply::Complete, Some(shell)));
             }
-            Err(_) if hurried.is_some_and(|at| at < end && at <= Instant::now()) => {
+            None if hurried.is_some_and(|at| at < end && at <= Instant::now()) => {
                 hurried = None;
-                shell.write(connection, hurry.as_bytes()).await?;
+                let hurry = shell.write(connection, hurry.as_bytes());
+                before(end, hurry).await.ok_or_else(no_input)??;
                 continue;
             }
-            Err(_) if shell.noise().is_some() => return never(connection, shell).await,
-            Err(_) => return Ok((shell.stop(connection).await?, None)),
+            None if shell.noise().is_some() => return never(connection, shell).await,
+            None => return Ok((shell.stop(connection).await?, None)),
         }
         match listener.progress() {
             Progress::Complete => return Ok((Reply::Complete, Some(shell))),
@@ -322,6 +332,10 @@ async fn converse<L: Inquirer, R>(
             Progress::Open => sleep(GATHER).await,
         }
     }
+}
+
+fn no_input() -> io::Error {
+    io::Error::other("the node took no input")
 }
 
 /// The channel came to its end.

@@ -206,6 +206,8 @@ impl Switch {
     /// Has libssh2 take in all that has arrived, whichever tunnel it is for: each has a window, so that is no more than two megabytes for
     /// one whose other end does not read. With no tunnel open, opening and closing take in what they need.
     async fn drain(&self) -> io::Result<()> {
+        let open = self.tunnels.len() + self.closing.len();
+        self.connection.socket.set_channels(open + 1);
         let tunnels = self.tunnels.iter().map(|tunnel| &tunnel.channel);
         let open = tunnels.chain(&self.closing).find(|channel| !channel.eof());
         if let Some(channel) = open {
@@ -314,6 +316,7 @@ impl Tunnel {
             match connection.step(|| stream.read(scratch)).await? {
                 Some(0) => self.over = true,
                 Some(count) => {
+                    connection.heard(count);
                     self.down = Load::of(scratch, count);
                     moved = true;
                 }

@@ -21,6 +21,8 @@ const LINGER: Duration = Duration::from_millis(200);
 /// How often a talk without a word looks whether a keep-alive is due.
 pub(super) const KEEP_ALIVE_CHECK: Duration = Duration::from_secs(5);
 const BUFFER: usize = 32 * 1024;
+/// One that is used, and one that was.
+const CHANNELS: usize = 2;
 /// Between tries where the server may still count a session that has ended; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_millis(320);
@@ -62,6 +64,7 @@ pub(super) struct Ended {
 pub(super) async fn begin(connection: &Connection, command: &str) -> Result<Channel, ssh2::Error> {
     let session = &connection.session;
     let mut channel = connection.drive(|| session.channel_session()).await?;
+    connection.socket.set_channels(CHANNELS);
     connection
         .drive(|| channel.exec(command))
         .await
@@ -129,11 +132,10 @@ pub(super) async fn listen<L: Listener, R>(
             Phase::Running => limit(listener),
             Phase::Leaving(_, until) | Phase::Stopping(until) => until,
         };
-        let running = matches!(phase, Phase::Running);
-        let piece = tokio::select! {
-            biased;
-            piece = timeout_at(until, next(connection, &mut pieces)) => piece.ok(),
-            () = asker.closed(), if running => None,
+        let piece = next(connection, &mut pieces);
+        let piece = match phase {
+            Phase::Running => while_awaited(piece, until, asker).await,
+            Phase::Leaving(..) | Phase::Stopping(_) => before(until, piece).await,
         };
         match (piece.transpose()?, &phase) {
             (Some(Piece::Out(count)), _) => {
@@ -165,6 +167,31 @@ pub(super) async fn listen<L: Listener, R>(
     };
     let closed = timeout(CLOSE_LIMIT, connection.drive(|| channel.close())).await;
     Ok(ended(exit, started, matches!(closed, Ok(Ok(())))))
+}
+
+/// What work comes to; none: its time is over. The time is looked at first: from a node that never stops talking there is always something
+/// to read.
+pub(super) async fn before<T>(until: Instant, work: impl Future<Output = T>) -> Option<T> {
+    if Instant::now() >= until {
+        return None;
+    }
+    timeout_at(until, work).await.ok()
+}
+
+/// As [`before`]; none also where nobody waits for the outcome any more.
+pub(super) async fn while_awaited<T, R>(
+    work: impl Future<Output = T>,
+    until: Instant,
+    asker: &mut oneshot::Sender<R>,
+) -> Option<T> {
+    if asker.is_closed() {
+        return None;
+    }
+    tokio::select! {
+        biased;
+        done = before(until, work) => done,
+        () = asker.closed() => None,
+    }
 }
 
 fn ended(exit: Exit, started: Instant, reusable: bool) -> Ended {
@@ -272,6 +299,9 @@ async fn next(connection: &Connection, pieces: &mut Pieces) -> io::Result<Piece>
     loop {
         let step = connection.drive(|| pieces.step());
         if let Ok(piece) = timeout(KEEP_ALIVE_CHECK, step).await {
+            if let Ok(Piece::Out(count) | Piece::Err(count)) = &piece {
+                connection.heard(*count);
+            }
             return piece;
         }
         connection.keep_alive().map_err(io::Error::from)?;

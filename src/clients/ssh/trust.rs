@@ -80,30 +80,28 @@ pub enum Trust {
     FirstUse,
 }
 
+/// Where a host is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Name or address.
+    pub address: String,
+    /// TCP port of sshd.
+    pub port: u16,
+    /// The jump host that it is reached through, `host:port`; empty = none. Behind another one the same address is another machine.
+    pub through: String,
+}
+
 /// Where the keys of first use are remembered.
 pub trait HostKeys: Send + Sync + 'static {
     /// The key accepted for a host, if any.
-    fn accepted<'a>(
-        &'a self,
-        address: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, Result<Option<HostKey>>>;
+    fn accepted<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, Result<Option<HostKey>>>;
 
     /// Remembers the first key of a host, unless another process was faster; returns the one that is accepted now.
-    fn remember<'a>(
-        &'a self,
-        address: &'a str,
-        port: u16,
-        key: &'a HostKey,
-    ) -> BoxFuture<'a, Result<HostKey>>;
+    fn remember<'a>(&'a self, place: &'a Place, key: &'a HostKey)
+    -> BoxFuture<'a, Result<HostKey>>;
 
     /// Notes the key that a host showed instead of the accepted one, for a person to judge.
-    fn offered<'a>(
-        &'a self,
-        address: &'a str,
-        port: u16,
-        key: &'a HostKey,
-    ) -> BoxFuture<'a, Result<()>>;
+    fn offered<'a>(&'a self, place: &'a Place, key: &'a HostKey) -> BoxFuture<'a, Result<()>>;
 }
 
 /// What is on record about a host.

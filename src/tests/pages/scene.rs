@@ -223,6 +223,7 @@ fn beside(conn: &mut headroom::db::Connection, now_ms: i64, last_ms: i64) {
         let new = NewHostKey {
             address: "10.0.0.9".into(),
             port: 22,
+            through: String::new(),
             state,
             key_type: "ssh-ed25519".into(),
             key_base64: key.into(),

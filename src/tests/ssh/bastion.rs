@@ -106,6 +106,7 @@ async fn what_a_host_behind_sends_and_nobody_takes_is_bounded_and_delays_no_othe
     let sshd = Sshd::start(2);
     let lab = Lab::with(Options {
         connect_limit: 60 * SECOND,
+        slow_after: 60 * SECOND,
         ..Options::default()
     });
     let jump = bastion(&sshd, Trust::FirstUse);

@@ -82,7 +82,13 @@ impl Fleet {
         self.profile_of(sshd, USER, port, known_hosts)
     }
 
-    fn profile_of(&self, sshd: &Sshd, user: &str, port: u16, known_hosts: String) -> SshProfileId {
+    pub(super) fn profile_of(
+        &self,
+        sshd: &Sshd,
+        user: &str,
+        port: u16,
+        known_hosts: String,
+    ) -> SshProfileId {
         let profile = NewSshProfile {
             name: format!("{user}{port}"),
             login: user.into(),

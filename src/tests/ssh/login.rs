@@ -1,8 +1,14 @@
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Instant;
 
-use headroom::clients::ssh::{Host, Identity, Login, Trust};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::future::join_all;
+use headroom::clients::ssh::{Host, Identity, Login, Options, Trust};
 use secrecy::SecretString;
 use tempfile::TempDir;
 
@@ -154,6 +160,93 @@ async fn the_keys_of_an_agent_log_in() {
         .unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// An agent that lists a key, or not even that, and answers nothing else.
+fn hung_agent(folder: &Path, key: Option<Vec<u8>>) -> PathBuf {
+    let socket = folder.join("hung");
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, key) = (stream.unwrap(), key.clone());
+            std::thread::spawn(move || {
+                let mut request = [0; 5];
+                while stream.read_exact(&mut request).is_ok() {
+                    let (Some(key), [0, 0, 0, 1, 11]) = (&key, request) else {
+                        continue;
+                    };
+                    let text = |bytes: &[u8]| {
+                        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+                        [&length, bytes].concat()
+                    };
+                    let list = [&[12, 0, 0, 0, 1][..], &text(key), &text(b"hung")].concat();
+                    stream.write_all(&text(&list)).unwrap();
+                }
+            });
+        }
+    });
+    socket
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_keeps_no_login_with_a_key_waiting() {
+    let sshd = Sshd::start(16);
+    let public = sshd.public_key();
+    let blob = STANDARD.decode(public.split(' ').nth(1).unwrap()).unwrap();
+    let cases = [
+        (
+            None,
+            "the ssh-agent cannot be used: it does not answer; SSH_AUTH_SOCK must name its socket",
+        ),
+        (
+            Some(blob),
+            "no connection: the ssh-agent, which may wait for a person, and the server did not finish the login within 10 s",
+        ),
+    ];
+    for (key, expected) in cases {
+        let folder = TempDir::new().unwrap();
+        let agent = hung_agent(folder.path(), key);
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "ssh::login::beside_a_hung_agent"])
+            .env("SSH_AUTH_SOCK", &agent)
+            .env("HEADROOM_TEST_PORT", sshd.port().to_string())
+            .env("HEADROOM_TEST_KEY", sshd.key())
+            .env("HEADROOM_TEST_EXPECTED", expected)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by an_agent_that_hangs_keeps_no_login_with_a_key_waiting"]
+async fn beside_a_hung_agent() {
+    let variable = |name: &str| std::env::var(name).unwrap();
+    let port = variable("HEADROOM_TEST_PORT").parse().unwrap();
+    let lab = Lab::with(Options {
+        handshakes: 4,
+        ..Options::default()
+    });
+    let host = |last: u8, identity: Identity| Host {
+        address: format!("127.0.0.{last}"),
+        port,
+        login: Arc::new(Login::with(USER, identity, Trust::FirstUse, None)),
+    };
+    let hung: Vec<Host> = (1..=15).map(|last| host(last, Identity::Agent)).collect();
+    let refusals = join_all(hung.iter().map(|host| lab.refusal(host)));
+    let good = async {
+        tokio::time::sleep(SECOND / 2).await;
+        let started = Instant::now();
+        let good = host(16, key(&variable("HEADROOM_TEST_KEY"), None, None));
+        assert_eq!(lab.word(&good, "echo in").await, "in");
+        started.elapsed()
+    };
+    let (refusals, took) = tokio::join!(refusals, good);
+    assert!(took < SECOND, "{took:?}");
+    for refusal in refusals {
+        assert_eq!(refusal, variable("HEADROOM_TEST_EXPECTED"));
+    }
 }
 
 #[tokio::test]

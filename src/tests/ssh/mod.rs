@@ -5,6 +5,7 @@ mod collect;
 mod exec;
 mod faults;
 mod held;
+mod hostile;
 mod jump;
 mod login;
 mod lost;

@@ -12,39 +12,56 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use super::{Lab, SECOND, host, host_with};
-use crate::support::sshd::Sshd;
+use crate::support::sshd::{BadHost, Manners, Sshd};
 
 /// A host that greets, counts itself as spoken to, and says no more.
 pub(super) async fn greeter(spoken_to: &Arc<AtomicUsize>) -> u16 {
+    let notes = Arc::new(Notes {
+        reached: Arc::default(),
+        spoken_to: Arc::clone(spoken_to),
+    });
+    noting(&notes).await
+}
+
+/// What hosts have noticed.
+#[derive(Default)]
+struct Notes {
+    reached: Arc<AtomicUsize>,
+    spoken_to: Arc<AtomicUsize>,
+}
+
+async fn noting(notes: &Arc<Notes>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let spoken_to = Arc::clone(spoken_to);
+    let notes = Arc::clone(notes);
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
+        notes.reached.fetch_add(1, Ordering::SeqCst);
         stream.write_all(b"SSH-2.0-Slow_1.0\r\n").await.unwrap();
         let mut buffer = [0; 4096];
         // The first word of a client is its greeting: its handshake has begun.
         if let Ok(1..) = stream.read(&mut buffer).await {
-            spoken_to.fetch_add(1, Ordering::SeqCst);
+            notes.spoken_to.fetch_add(1, Ordering::SeqCst);
             while let Ok(1..) = stream.read(&mut buffer).await {}
         }
     });
     port
 }
 
-/// How many of twenty hosts are spoken to at a time: none of them ever answers, so that those are the first ones.
-async fn at_once(lab: &Lab, expected: usize, host: impl Fn(u16) -> Host) -> usize {
-    let spoken_to = Arc::new(AtomicUsize::new(0));
-    let ports = join_all((0..20).map(|_| greeter(&spoken_to))).await;
+/// How many of twenty hosts are reached and spoken to at a time: none of them ever answers, so that those are the first ones.
+async fn at_once(lab: &Lab, expected: usize, host: impl Fn(u16) -> Host) -> (usize, usize) {
+    let notes = Arc::new(Notes::default());
+    let spoken_to = || notes.spoken_to.load(Ordering::SeqCst);
+    let ports = join_all((0..20).map(|_| noting(&notes))).await;
     let hosts: Vec<Host> = ports.into_iter().map(host).collect();
     let connect = join_all(hosts.iter().map(|host| lab.refusal(host)));
     let watch = async {
-        while spoken_to.load(Ordering::SeqCst) < expected {
+        while spoken_to() < expected {
             sleep(SECOND / 50).await;
         }
-        // Time for one too many.
-        sleep(SECOND).await;
-        spoken_to.load(Ordering::SeqCst)
+        // Time for one too many; after a second a slot is given back.
+        sleep(SECOND / 2).await;
+        (notes.reached.load(Ordering::SeqCst), spoken_to())
     };
     tokio::select! {
         count = watch => count,
@@ -57,11 +74,13 @@ async fn handshakes_at_once_are_bounded_over_all() {
     let sshd = Sshd::start(1);
     let lab = Lab::with(Options {
         handshakes: 4,
+        dials: 6,
         ..Options::default()
     });
     let key = sshd.key();
     let host = |port| host_with(&key, port, Trust::FirstUse);
-    assert_eq!(at_once(&lab, 4, host).await, 4);
+    // Those that wait for their handshake still count as being dialled.
+    assert_eq!(at_once(&lab, 4, host).await, (4 + 6, 4));
 }
 
 #[tokio::test]
@@ -71,7 +90,44 @@ async fn handshakes_at_once_are_bounded_through_each_jump_host() {
     let jump = host(&sshd, Trust::FirstUse);
     lab.word(&jump, "echo in").await;
     let behind = |port| super::jump::behind(&sshd, "127.0.0.1", port, &jump);
-    assert_eq!(at_once(&lab, 8, behind).await, 8);
+    assert_eq!(at_once(&lab, 8, behind).await.1, 8);
+}
+
+#[tokio::test]
+async fn hosts_that_greet_and_hang_keep_no_other_waiting() {
+    let sshd = Sshd::start(16);
+    let lab = Lab::new();
+    let key = sshd.key();
+    let hung: Vec<BadHost> = (0..40)
+        .map(|_| BadHost::start(Manners::GreetsOnly))
+        .collect();
+    let hang = join_all(hung.iter().map(|bad| {
+        let host = host_with(&key, bad.port(), Trust::FirstUse);
+        let lab = &lab;
+        async move { lab.refusal(&host).await }
+    }));
+    let good = async {
+        // The others come first.
+        sleep(SECOND / 4).await;
+        let started = Instant::now();
+        let addresses = sshd.addresses();
+        let words = addresses.iter().map(|address| {
+            let good = Host {
+                address: address.clone(),
+                ..host(&sshd, Trust::FirstUse)
+            };
+            let lab = &lab;
+            async move { lab.word(&good, "echo in").await }
+        });
+        assert_eq!(join_all(words).await, ["in"; 16]);
+        started.elapsed()
+    };
+    let (refusals, took) = tokio::join!(hang, good);
+    assert!(took < 5 * SECOND, "{took:?}");
+    for refusal in refusals {
+        let expected = "no connection: the server did not finish the login within 10 s";
+        assert_eq!(refusal, expected);
+    }
 }
 
 #[tokio::test]

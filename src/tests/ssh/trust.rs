@@ -52,8 +52,9 @@ async fn a_changed_key_is_refused_until_a_person_accepts_it() {
             (HostKeyState::Offered, sshd.host_key()),
         ]
     );
-    let port = i32::from(sshd.port());
-    HostKey::accept(&mut lab.db.connection().unwrap(), "127.0.0.1", port, "ann").unwrap();
+    let conn = &mut lab.db.connection().unwrap();
+    let offered = HostKey::offered(conn).unwrap().remove(0);
+    HostKey::accept(conn, offered.id, "ann").unwrap();
     assert_eq!(lab.word(&host, "echo in").await, "in");
     assert_eq!(lab.stored(), [(HostKeyState::Accepted, sshd.host_key())]);
 }
@@ -142,6 +143,38 @@ async fn a_new_login_never_uses_the_connection_of_the_old_one() {
     let refusal = lab.refusal(&stranger).await;
     assert!(
         refusal.starts_with("the server refused the key"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn behind_another_jump_host_the_same_address_is_another_machine() {
+    let (first, second) = (Sshd::start(1), Sshd::start(1));
+    let mut sshd = Sshd::start(1);
+    let lab = Lab::new();
+    let behind = |jump: &Sshd| {
+        let jump = host(jump, Trust::FirstUse);
+        super::jump::behind(&sshd, "127.0.0.1", sshd.port(), &jump)
+    };
+    let (here, there) = (behind(&first), behind(&second));
+    for _ in 0..3 {
+        assert_eq!(lab.word(&here, "echo here").await, "here");
+        assert_eq!(lab.word(&there, "echo there").await, "there");
+    }
+    assert_eq!(
+        sshd.logins(),
+        2,
+        "neither throws the other's connection away"
+    );
+    // Another key on one of the two ways is none of the other's business.
+    let lab = Lab::new();
+    assert_eq!(lab.word(&here, "echo here").await, "here");
+    sshd.change_host_key();
+    sshd.restart();
+    assert_eq!(lab.word(&there, "echo there").await, "there");
+    let refusal = lab.refusal(&here).await;
+    assert!(
+        refusal.starts_with("refused: the host key changed: remembered ssh-ed25519 SHA256:"),
         "{refusal}"
     );
 }

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod docker;
 #[cfg(feature = "aws")]
 pub mod faults;
+pub mod hostile;
 pub mod http;
 pub mod jvm;
 pub mod ports;

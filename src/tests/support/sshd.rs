@@ -89,6 +89,11 @@ impl Sshd {
         fs::read_to_string(self.key_file()).unwrap()
     }
 
+    /// The public half of the key that may log in, as `ssh-ed25519 AAAA… user`.
+    pub fn public_key(&self) -> String {
+        fs::read_to_string(self.file("user.pub")).unwrap()
+    }
+
     /// The public host key, as `ssh-ed25519 AAAA…`.
     pub fn host_key(&self) -> String {
         let line = fs::read_to_string(self.file("host.pub")).unwrap();

@@ -72,7 +72,7 @@ pub async fn show(visit: Visit, name: Path<String>) -> Answer {
             let node = node_named(&inventory, &wanted)?.clone();
             let profile = node.ssh_profile_id;
             let profile = profile.map(|id| SshProfile::find(conn, id)).transpose()?;
-            let keys = HostKey::of_host(conn, &node.address)?;
+            let keys = keys_of(conn, &node)?;
             Ok((
                 inventory,
                 node,
@@ -111,6 +111,16 @@ pub async fn show(visit: Visit, name: Path<String>) -> Answer {
         store_fault,
         layout,
     })
+}
+
+/// The keys of a node; those of the same address behind another jump host are another machine's.
+fn keys_of(conn: &mut Connection, node: &Node) -> Result<Vec<HostKey>> {
+    let profile = node.ssh_profile_id;
+    let profile = profile.map(|id| SshProfile::find(conn, id)).transpose()?;
+    let through = profile.map_or_else(String::new, |profile| profile.through());
+    let mut keys = HostKey::of_host(conn, &node.address)?;
+    keys.retain(|key| key.through == through);
+    Ok(keys)
 }
 
 fn key_line(key: HostKey, visit: &Visit) -> KeyLine {
@@ -181,7 +191,7 @@ fn accept(
     now_ms: i64,
 ) -> Result<HostKey> {
     let node = Node::by_name(conn, node)?;
-    let keys = HostKey::of_host(conn, &node.address)?;
+    let keys = keys_of(conn, &node)?;
     let seen = |known: &&HostKey| known.id == key && known.state == HostKeyState::Offered;
     let Some(seen) = keys.iter().find(seen) else {
         return Err(Error::Conflict(
@@ -206,7 +216,7 @@ fn accept(
         after: Some(shown(seen)),
     };
     AuditEvent::record(conn, &event)?;
-    HostKey::accept(conn, &seen.address, seen.port, by)
+    HostKey::accept(conn, seen.id, by)
 }
 
 #[cfg(test)]

@@ -15,10 +15,11 @@ use crate::models::hold::Hold;
 use crate::models::host_key::HostKey;
 use crate::models::node::Node;
 use crate::models::run::Run;
+use crate::models::ssh_profile::SshProfile;
 use crate::models::step_run::StepRun;
 use crate::models::task::Task;
 use crate::models::worker::Worker;
-use crate::models::{HoldScope, NodeId, RunState, TriggerId};
+use crate::models::{HoldScope, NodeId, RunState, SshProfileId, TriggerId};
 use crate::samples::SeriesState;
 use crate::web::pages::inventory::{Inventory, Series};
 use crate::web::pages::standing::{self, Standing};
@@ -76,6 +77,8 @@ pub struct Gathered {
     pub breakers: Vec<Breaker>,
     /// Host keys that changed and wait for a person.
     pub offered: Vec<HostKey>,
+    /// The jump hosts that profiles go through.
+    pub ways: BTreeMap<SshProfileId, String>,
 }
 
 impl Gathered {
@@ -101,6 +104,10 @@ impl Gathered {
             findings: Finding::all(conn)?,
             breakers: Breaker::all(conn)?,
             offered: HostKey::offered(conn)?,
+            ways: SshProfile::all(conn)?
+                .into_iter()
+                .map(|profile| (profile.id, profile.through()))
+                .collect(),
             ..Self::default()
         })
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::actions;
 use crate::jobs::schedule::{self, Role, WORKER_DEAD_AFTER_MS};
 use crate::models::decision::Decision;
+use crate::models::node::Node;
 use crate::models::step_run::StepRun;
 use crate::models::trigger::Trigger;
 use crate::models::{NodeId, NodeState, RunState};
@@ -248,6 +249,10 @@ fn short(gathered: &Gathered) -> Vec<Item> {
 }
 
 fn host_keys(gathered: &Gathered) -> Vec<Item> {
+    let way = |node: &Node| {
+        let way = node.ssh_profile_id.and_then(|id| gathered.ways.get(&id));
+        way.map_or("", String::as_str)
+    };
     gathered
         .offered
         .iter()
@@ -256,7 +261,7 @@ fn host_keys(gathered: &Gathered) -> Vec<Item> {
                 .inventory
                 .nodes
                 .iter()
-                .find(|node| node.address == key.address);
+                .find(|node| node.address == key.address && way(node) == key.through);
             let (subject, href) = match node {
                 Some(node) => (
                     format!("Node {}", node.name),
