@@ -124,7 +124,8 @@ impl Db {
         })?;
         let pool = Pool::builder()
             .max_size(POOL_SIZE)
-            .min_idle(Some(1))
+            // None is opened that nobody waits for: one that comes late would make the files of a database that is gone anew.
+            .min_idle(Some(0))
             .connection_timeout(POOL_TIMEOUT)
             .build(Manager {
                 url: url.to_owned(),
