@@ -56,7 +56,8 @@ impl Nodes {
             let script = Command::new("/bin/sh", &["-c", &request.script])
                 .stdin(request.stdin.as_slice())
                 .time_limit(limit)
-                .max_output(request.max_output);
+                .max_output(request.max_output)
+                .guarded();
             or_cancelled(script.run(), &mut cancelled).await
         } else {
             let target = self.target(host).await?;

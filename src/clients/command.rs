@@ -1,7 +1,7 @@
 //! Commands on Headroom's own host: an argument vector without a shell, or the operator's own script through `/bin/sh -c`.
 //!
 //! A command runs in a process group of its own with nothing of Headroom's environment but [`INHERITED`]: Headroom's secrets stand in its
-//! environment. At its time limit the whole group is asked to end, then killed.
+//! environment. At its time limit the whole group is asked to end, then killed. A guarded one also ends when Headroom is killed.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 use tokio::time::timeout;
 
+use crate::clients::group::{Group, Guard};
 use crate::clients::output::{ExecOutput, Exit, Kept};
 use crate::error::{Error, Result};
 
@@ -38,6 +38,7 @@ pub struct Command {
     stdin: Vec<u8>,
     time_limit: Duration,
     max_output: usize,
+    guarded: bool,
 }
 
 impl Command {
@@ -55,6 +56,7 @@ impl Command {
             stdin: Vec::new(),
             time_limit: Duration::from_secs(60),
             max_output: 64 * 1024,
+            guarded: false,
         }
     }
 
@@ -95,14 +97,22 @@ impl Command {
         self
     }
 
+    /// Has it killed when Headroom is: what goes on with the work after a crash must not find it still at work.
+    #[must_use]
+    pub const fn guarded(mut self) -> Self {
+        self.guarded = true;
+        self
+    }
+
     /// Runs it to its end or its time limit. Dropping the future kills its process group.
     ///
     /// # Errors
     /// It could not be started. That it failed is no error but an [`Exit`].
     pub async fn run(self) -> Result<ExecOutput> {
         let started = Instant::now();
-        let mut child = self.spawn()?;
-        let group = Group::of(&child);
+        let guard = self.guarded.then(Guard::start).transpose()?;
+        let mut child = self.spawn(guard.as_ref().map_or(0, Guard::id))?;
+        let group = Group::of(&child, guard);
         let stdin = child.stdin.take();
         let mut stdout = Kept::new(self.max_output);
         let mut stderr = Kept::new(self.max_output);
@@ -131,7 +141,7 @@ impl Command {
         })
     }
 
-    fn spawn(&self) -> Result<Child> {
+    fn spawn(&self, group: i32) -> Result<Child> {
         let mut command = tokio::process::Command::new(&self.program);
         command
             .args(&self.args)
@@ -144,7 +154,7 @@ impl Command {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0);
+            .process_group(group);
         if !self.env.iter().any(|(name, _)| name == "PATH") {
             command.env("PATH", DEFAULT_PATH);
         }
@@ -177,7 +187,7 @@ pub async fn run_script(
 /// Waits for the command and its streams, and stops it at its limit.
 async fn finish(
     child: &mut Child,
-    mut group: Group,
+    group: Group,
     talk: impl Future<Output = ()>,
     limit: Duration,
 ) -> Result<Exit> {
@@ -208,7 +218,7 @@ async fn finish(
         // What ignored the request, or was started since, goes too.
         group.signal(Signal::SIGKILL);
     }
-    group.released = true;
+    group.release().await;
     if !talked && timeout(LINGER, talk).await.is_err() {
         tracing::debug!("a finished command left something behind that holds its output open");
     }
@@ -242,41 +252,6 @@ async fn keep(stream: Option<impl AsyncRead + Unpin>, kept: &mut Kept) {
             break;
         }
         kept.push(buffer.get(..count).unwrap_or_default());
-    }
-}
-
-/// The process group of a running command; killed when dropped before its release.
-struct Group {
-    id: Option<Pid>,
-    released: bool,
-}
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self {
-            id: child
-                .id()
-                .and_then(|id| i32::try_from(id).ok())
-                .map(Pid::from_raw),
-            released: false,
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(id) = self.id
-            && let Err(cause) = killpg(id, signal)
-        {
-            // ESRCH: the group is gone already, which is what was wanted.
-            tracing::trace!(%cause, group = id.as_raw(), "signal to a command's group");
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if !self.released {
-            self.signal(Signal::SIGKILL);
-        }
     }
 }
 
@@ -418,6 +393,26 @@ mod tests {
         };
         run.abort();
         assert!(gone(pid).await);
+    }
+
+    #[tokio::test]
+    async fn a_guarded_command_ends_as_any_other_and_so_does_its_guard() {
+        let script = "ps -o pgid= -p $$; sleep 60 & echo $!";
+        let command = Command::new("/bin/sh", &["-c", script]).guarded();
+        let output = command.run().await.unwrap();
+        let said = output.stdout_text();
+        let mut numbers = said.split_whitespace().map(|word| word.parse().unwrap());
+        let (guard, left): (i32, i32) = (numbers.next().unwrap(), numbers.next().unwrap());
+        assert!(!alive(guard), "the guard has ended");
+        assert!(alive(left), "what it left behind is its own business");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), Signal::SIGKILL).unwrap();
+
+        let late = Command::new("/bin/sh", &["-c", "echo $$; sleep 60"]).guarded();
+        let output = late.time_limit(Duration::from_millis(300)).run();
+        let output = output.await.unwrap();
+        assert_eq!(output.status, Exit::Stopped { confirmed: true });
+        let stopped = output.stdout_text().trim().parse().unwrap();
+        assert!(gone(stopped).await);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ pub mod command;
 pub mod descriptors;
 pub mod docker;
 pub mod ec2;
+mod group;
 pub mod jmx;
 mod output;
 pub mod private;

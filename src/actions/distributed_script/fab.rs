@@ -138,6 +138,7 @@ impl Site {
             .env("PYTHONUNBUFFERED", "1")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .max_output(max_output)
+            .guarded()
             .time_limit(attempt.deadline.saturating_duration_since(Instant::now()));
         tokio::select! {
             output = command.run() => output,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use headroom::clients::command;
 use headroom::clients::mail::Mailer;
 use headroom::db::Db;
 use headroom::models::{OnFailure, RunId, RunState, StepState, Via};
@@ -27,6 +28,7 @@ const RUN: &str = "HEADROOM_TEST_CRASH_RUN";
 const AT: &str = "HEADROOM_TEST_CRASH_AT";
 const FOLDER: &str = "HEADROOM_TEST_CRASH_FOLDER";
 const GEAR: &str = "HEADROOM_TEST_CRASH_GEAR";
+const GUARDED: &str = "HEADROOM_TEST_CRASH_GUARDED";
 /// A boundary that is never met.
 pub const NEVER: usize = usize::MAX;
 
@@ -64,6 +66,41 @@ async fn child() {
     execute::drive(&ctx, RunId(i64::try_from(number(RUN)).unwrap()))
         .await
         .unwrap();
+}
+
+/// A process in the middle of a script; does nothing in an ordinary test run.
+#[tokio::test]
+async fn guarded_child() {
+    let Ok(file) = std::env::var(GUARDED) else {
+        return;
+    };
+    let script = format!("echo $$ >{file}.new; mv {file}.new {file}; sleep 60");
+    let script = command::Command::new("/bin/sh", &["-c", &script]).guarded();
+    script.run().await.unwrap();
+}
+
+#[test]
+fn a_script_on_this_host_does_not_outlive_the_process_that_ran_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "runs::crash::guarded_child"])
+        .env(GUARDED, &file)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let limit = Duration::from_secs(20);
+    let script = wait::until("the script to begin", limit, || {
+        std::fs::read_to_string(&file).ok()
+    });
+    let process = format!("/proc/{}", script.trim());
+    assert!(Path::new(&process).exists());
+    // SIGKILL: it has no chance to stop anything itself.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait::until("the script to end too", limit, || {
+        (!Path::new(&process).exists()).then_some(())
+    });
 }
 
 /// The process that drives a run and dies at a boundary.
