@@ -143,21 +143,21 @@ impl Effect for Deploy {
 
 impl Deploy {
     async fn deploy(&self, attempt: &Attempt, progress: &mut Progress) -> Part<()> {
-        let (db, token) = (&attempt.tools.db, attempt.token.as_str());
+        let token = attempt.token.as_str();
         let site = attempt
             .tools
             .cloud
             .site(&self.settings.ec2_profile)
             .await
             .map_err(at("profile"))?;
-        let launching = rows::begin_launch(db, self.new_launch(&site, token))
+        let launching = rows::begin_launch(attempt, self.new_launch(&site, token))
             .await
             .map_err(at("node"))?;
         progress.give("node", launching.node.name.clone());
         if *attempt.cancelled.borrow() && !launching.resumed {
             let fault = Fault {
                 kind: FaultKind::Refused,
-                what: "the run was cancelled before the launch".into(),
+                what: format!("{} before the launch", attempt.why_stopped()),
             };
             return Err(("launch", refused(attempt, fault, progress).await));
         }
@@ -178,9 +178,13 @@ impl Deploy {
             instance_id: Some(id.clone()),
             ..Known::default()
         };
-        rows::note(db, token, known).await.map_err(at("launch"))?;
+        rows::note(attempt, known).await.map_err(at("launch"))?;
         progress.done("launch", format!("{id} is launched"));
-
+        if launching.resumed {
+            alive(attempt, &site, &launching, &id)
+                .await
+                .map_err(at("running"))?;
+        }
         self.bring_into_service(attempt, &site, &launching, &id, progress)
             .await
     }
@@ -194,7 +198,6 @@ impl Deploy {
         id: &str,
         progress: &mut Progress,
     ) -> Part<()> {
-        let (db, token) = (&attempt.tools.db, attempt.token.as_str());
         let waits = Wait::of(attempt);
         let (_, address) = wait::running(&waits, site, id)
             .await
@@ -205,7 +208,7 @@ impl Deploy {
             address: Some(address.clone()),
             ..Known::default()
         };
-        rows::note(db, token, known).await.map_err(at("running"))?;
+        rows::note(attempt, known).await.map_err(at("running"))?;
         progress.done("running", format!("{id} runs at {address}"));
 
         let wait_for = site.profile.wait_for().map_err(at("profile"))?;
@@ -226,9 +229,7 @@ impl Deploy {
             state: Some(NodeState::InService),
             ..Known::default()
         };
-        rows::note(db, token, known)
-            .await
-            .map_err(at("in service"))?;
+        rows::note(attempt, known).await.map_err(at("in service"))?;
         progress.give_secs("in_service_secs");
         progress.done(
             "in service",
@@ -347,6 +348,19 @@ impl Deploy {
             wait::terminated(&Wait::of(attempt), &site, &ids).await?;
             progress.done("terminate", format!("{} is terminated", ids.join(", ")));
         }
-        rows::gone(db, token, "its launch was taken back").await
+        rows::gone(attempt, "its launch was taken back").await
+    }
+}
+
+/// An instance that an earlier attempt launched and that is gone can never come into service, however often it is tried.
+async fn alive(attempt: &Attempt, site: &Site, launching: &Launching, id: &str) -> Result<()> {
+    let ids = [id.to_owned()];
+    let found = site.ec2.instances(&ids, attempt.deadline).await?;
+    match found.first() {
+        Some(instance) if instance.state.is_gone() => Err(Error::Conflict(format!(
+            "{id} of {} is {}, so it never comes into service; undo the step first, then run it anew",
+            launching.node.name, instance.state
+        ))),
+        _ => Ok(()),
     }
 }

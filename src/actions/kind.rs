@@ -12,9 +12,11 @@ use tokio::time::Instant;
 use super::fields::Fields;
 use super::report::Report;
 use super::scope::{Scope, Tools};
+use crate::db::Connection;
 use crate::error::{Error, Fault, Result};
-use crate::models::StepTarget;
+use crate::models::run::Run;
 use crate::models::step_run::StepRun;
+use crate::models::{RunId, StepTarget};
 
 /// The time limit of a kind that says nothing else.
 pub(super) const DEFAULT_TIMEOUT_SECS: i64 = 60;
@@ -176,6 +178,17 @@ pub enum Found {
     Unclear(String),
 }
 
+/// The claim under which an effect acts. It may be lost at any moment: a process that stood still wakes when another has gone on with its run.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    /// The run that is claimed.
+    pub run: RunId,
+    /// What stands in its row as long as the claim holds.
+    pub claim: String,
+    /// Becomes true when the claim is known to be lost.
+    pub lost: watch::Receiver<bool>,
+}
+
 /// One attempt at an effect.
 pub struct Attempt {
     /// The ways out.
@@ -188,9 +201,49 @@ pub struct Attempt {
     pub deadline: Instant,
     /// Becomes true when a person has cancelled the run or the claim on it was lost.
     pub cancelled: watch::Receiver<bool>,
+    /// What it may act under; with the same token, another worker may be at the same step.
+    pub fence: Fence,
 }
 
 impl Attempt {
+    /// A transaction about what the step works on; none once the claim on the run is lost.
+    ///
+    /// # Errors
+    /// What `work` returns; `Conflict` when another worker has the run.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let Fence { run, claim, lost } = self.fence.clone();
+        if *lost.borrow() {
+            return Err(Run::lost(run));
+        }
+        let write = move |conn: &mut Connection| {
+            if !Run::holds(conn, run, &claim)? {
+                return Err(Run::lost(run));
+            }
+            work(conn)
+        };
+        self.tools.db.write(write).await
+    }
+
+    /// To be asked before anything is taken back, or brought to a number: a worker that lost its run leaves it to the other.
+    ///
+    /// # Errors
+    /// `Conflict` when another worker has the run; or the database fails.
+    pub async fn still_ours(&self) -> Result<()> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// Why it was told to stop.
+    pub fn why_stopped(&self) -> &'static str {
+        if *self.fence.lost.borrow() {
+            "the run was lost to another worker"
+        } else {
+            "the run was cancelled"
+        }
+    }
+
     /// Writes down what the effect is about to do, for the attempt that follows a crash. To be awaited before anything is done.
     ///
     /// # Errors
@@ -199,10 +252,7 @@ impl Attempt {
         let json = serde_json::to_string(outputs)
             .map_err(|cause| Error::internal("a note as JSON", cause))?;
         let token = self.token.clone();
-        let noted = self
-            .tools
-            .db
-            .write(move |conn| StepRun::note(conn, &token, &json));
+        let noted = self.write(move |conn| StepRun::note(conn, &token, &json));
         if noted.await? {
             return Ok(());
         }

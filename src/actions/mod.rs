@@ -19,7 +19,9 @@ mod template;
 pub use cloud::{Cloud, Pace, Site};
 pub use fields::Fields;
 pub use hosts::Nodes;
-pub use kind::{Action, Attempt, Effect, Facts, Found, Kind, Outcome, Outputs, Recovery, Settings};
+pub use kind::{
+    Action, Attempt, Effect, Facts, Fence, Found, Kind, Outcome, Outputs, Recovery, Settings,
+};
 pub use report::{Entry, Reached, Report};
 pub use scope::{Host, HostRequest, Hosts, Scope, Tools};
 pub use template::Names;

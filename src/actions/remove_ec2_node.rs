@@ -180,7 +180,6 @@ impl Effect for Remove {
 
 impl Remove {
     async fn remove(&self, attempt: &Attempt, progress: &mut Progress) -> Part<()> {
-        let db = &attempt.tools.db;
         let chosen = async {
             let order = self.order(attempt).await?;
             let removal = Removal {
@@ -189,7 +188,7 @@ impl Remove {
                 token: attempt.token.clone(),
                 run: self.run.clone(),
             };
-            let leaving = leaving::begin(db, removal).await?;
+            let leaving = leaving::begin(attempt, removal).await?;
             let site = site(attempt, &leaving.node).await?;
             Ok::<_, Error>((leaving, site))
         };
@@ -228,7 +227,7 @@ impl Remove {
                 std::slice::from_ref(&id),
             )
             .await?;
-            rows::gone(db, &attempt.token, "removed").await
+            rows::gone(attempt, "removed").await
         };
         confirmed.await.map_err(at("confirm"))?;
         progress.done("confirm", format!("{id} is terminated, and {name} is gone"));

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use crate::db::Connection;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::run::Run;
 use crate::models::uses::OPEN;
 use crate::models::{RunId, RunState};
@@ -79,6 +79,25 @@ impl Run {
             .set(runs::claimed_until_ms.eq(until_ms))
             .execute(conn)?;
         Ok(kept == 1)
+    }
+
+    /// Whether a claim still holds; if so, nobody takes the run over before the end of the transaction.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn holds(conn: &mut Connection, id: RunId, claim: &str) -> Result<bool> {
+        // Both databases lock what they write.
+        let held = diesel::update(runs::table.find(id))
+            .filter(runs::claimed_by.eq(claim))
+            .filter(runs::state.eq(RunState::Running))
+            .set(runs::claimed_by.eq(claim))
+            .execute(conn)?;
+        Ok(held == 1)
+    }
+
+    /// What a worker is told whose claim does not hold any more.
+    pub fn lost(id: RunId) -> Error {
+        Error::Conflict(format!("the claim on run {id} was lost to another worker"))
     }
 
     /// Ends the driving of a run: its new state, and nobody's claim. False when the claim was lost.

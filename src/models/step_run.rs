@@ -90,6 +90,20 @@ impl StepRun {
             Error::internal(what, cause)
         })
     }
+
+    /// The attempts before the present one and this one, as they are stored.
+    ///
+    /// # Errors
+    /// The row is damaged.
+    pub fn tried_and_failed(&self, failed_ms: i64, error: &str) -> Result<String> {
+        let mut tried = self.tried()?;
+        tried.push(Tried {
+            attempt: self.attempt,
+            failed_ms,
+            error: error.to_owned(),
+        });
+        serde_json::to_string(&tried).map_err(|cause| Error::internal("attempts as JSON", cause))
+    }
 }
 
 /// What is written of a [`StepRun`].

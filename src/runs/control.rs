@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::actions::{self, KINDS, Kind};
+use crate::actions::{self, KINDS, Kind, Recovery};
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::audit::{AuditEvent, NewAuditEvent};
@@ -94,7 +94,8 @@ pub fn cancel(conn: &mut Connection, id: RunId, decision: &Decision<'_>) -> Resu
     Ok(after)
 }
 
-/// What was not begun is skipped; what nobody knows the outcome of has failed, for all that the run is concerned.
+/// What was not begun is skipped; what nobody knows the outcome of has failed, for all that the run is concerned, and an undo that was not
+/// finished can be asked for again.
 fn close_steps(conn: &mut Connection, id: RunId, decision: &Decision<'_>) -> Result<()> {
     for step in StepRun::of_run(conn, id)? {
         let change = match step.state {
@@ -106,6 +107,13 @@ fn close_steps(conn: &mut Connection, id: RunId, decision: &Decision<'_>) -> Res
                 ))),
                 finished_ms: Some(Some(decision.now_ms)),
                 ..StepChange::to(StepState::Failed)
+            },
+            StepState::Undoing => StepChange {
+                error: Some(Some(format!(
+                    "its undo was not finished; the run was cancelled by {}",
+                    decision.because()
+                ))),
+                ..StepChange::to(StepState::UndoFailed)
             },
             _ => continue,
         };
@@ -132,8 +140,15 @@ pub fn retry_step(
             "steps of run {id} were taken back already, so it cannot go on; run it anew"
         )));
     }
+    // What can be looked up by its token is looked up before it is done: the last attempt may have had its effect, or a part of it.
+    let found = actions::parse(decision.kinds, &step.kind, &step.settings)
+        .is_ok_and(|action| action.recovery() == Recovery::LookUp);
+    let error = step.error.clone().unwrap_or_default();
+    let begun = step.attempt > 0;
+    let attempts = begun.then(|| step.tried_and_failed(decision.now_ms, &error));
     let change = StepChange {
-        token: Some(None),
+        token: (!found).then_some(None),
+        attempts: attempts.transpose()?,
         error: Some(None),
         started_ms: Some(None),
         finished_ms: Some(None),

@@ -7,12 +7,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::actions::{
-    self, Action, Attempt, Effect, Found, Kind, Outcome, Outputs, Recovery, Scope,
+    self, Action, Attempt, Effect, Fence, Found, Kind, Outcome, Outputs, Recovery, Scope,
 };
 use crate::error::{Error, Result};
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
 use crate::models::{StepRunId, StepState};
+use crate::runs::journal::Claim;
 use crate::runs::{Boundary, Context, scope};
 
 /// What an effect gets beyond its time limit to stop and say what happened.
@@ -81,7 +82,7 @@ pub(super) fn new_token() -> String {
 
 /// One attempt at a step's effect.
 pub(super) fn attempt(
-    ctx: &Context,
+    claim: &Claim,
     step: &StepRun,
     prepared: &Prepared,
     token: &str,
@@ -89,11 +90,16 @@ pub(super) fn attempt(
 ) -> Attempt {
     let limit = Duration::from_secs(u64::try_from(step.timeout_secs).unwrap_or_default());
     Attempt {
-        tools: Arc::clone(&ctx.tools),
+        tools: Arc::clone(&claim.ctx.tools),
         token: token.to_owned(),
         noted: prepared.noted.clone(),
         deadline: Instant::now() + limit,
         cancelled: cancelled.clone(),
+        fence: Fence {
+            run: claim.run,
+            claim: claim.name.clone(),
+            lost: claim.lost.subscribe(),
+        },
     }
 }
 

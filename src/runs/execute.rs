@@ -213,6 +213,7 @@ impl Drive {
             }
         };
         ctx.witness.at(Boundary::Planned(step.id));
+        let anew = step.token.is_none();
         let token = step.token.clone().unwrap_or_else(effects::new_token);
         let announced = StepChange {
             target_name: prepared.target_name.clone(),
@@ -230,9 +231,9 @@ impl Drive {
             return Ok(());
         }
         ctx.witness.at(Boundary::Started(step.id));
-        let attempt = effects::attempt(&ctx, &step, &prepared, &token, &self.cancelled());
-        let effect = effects::perform(ctx, step.clone(), prepared, attempt);
-        self.launch(step.id, Box::pin(effect));
+        let cancelled = self.cancelled();
+        let attempt = effects::attempt(&self.claim, &step, &prepared, &token, &cancelled);
+        self.go(&step, prepared, attempt, anew);
         Ok(())
     }
 
@@ -345,9 +346,11 @@ impl Drive {
         Ok(())
     }
 
-    /// The run is lost to this worker. When another has it, effects under way are told to stop; what they say is kept for whoever decides.
+    /// The run is lost to this worker. When another has it, effects under way are told to stop and to take nothing back; what they say is kept
+    /// for whoever decides.
     async fn abandon(&mut self, taken: bool) {
         if taken {
+            self.claim.lost.send_replace(true);
             self.cancel.send_replace(true);
         }
         while let Some(finished) = self.effects.next().await {

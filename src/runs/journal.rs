@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::actions::{Outcome, breaker};
 use crate::db::Connection;
 use crate::error::{Error, Result};
@@ -26,6 +28,8 @@ pub(super) struct Claim {
     pub run: RunId,
     /// Unique per driving, so that a message delivered twice to one process claims once.
     pub name: String,
+    /// Becomes true when it is lost, as far as is known.
+    pub lost: watch::Sender<bool>,
 }
 
 /// What came of announcing an effect.
@@ -62,6 +66,7 @@ impl Claim {
             ctx: ctx.clone(),
             run,
             name: format!("{}/{:016x}", ctx.worker, rand::random::<u64>()),
+            lost: watch::channel(false).0,
         };
         let (now_ms, until_ms) = (ctx.now_ms(), claim.until_ms());
         let name = claim.name.clone();
@@ -303,7 +308,8 @@ pub(super) fn transition(
     RunEvent::record(conn, run, Some(step), now_ms, line)
 }
 
-/// The change that writes an outcome down, with the state that follows from it.
+/// The change that writes an outcome down, with the state that follows from it. The token of a refusal that left nothing behind is spent:
+/// what follows, by itself or since a person wants it, begins anew.
 pub(super) fn outcome(
     outcome: &Outcome,
     good: StepState,
@@ -311,7 +317,9 @@ pub(super) fn outcome(
     now_ms: i64,
 ) -> Result<StepChange> {
     let damaged = |cause| Error::internal("an outcome as JSON", cause);
+    let spent = outcome.fault.is_some() && outcome.harmless && outcome.outputs.is_empty();
     Ok(StepChange {
+        token: spent.then_some(None),
         state: Some(if outcome.fault.is_none() { good } else { bad }),
         outputs: Some(serde_json::to_string(&outcome.outputs).map_err(damaged)?),
         report: Some(serde_json::to_string(&outcome.report).map_err(damaged)?),
@@ -336,5 +344,5 @@ pub(super) fn span(secs: i64) -> String {
 }
 
 pub(super) fn lost(run: RunId) -> Error {
-    Error::Conflict(format!("the claim on run {run} was lost to another worker"))
+    Run::lost(run)
 }

@@ -53,7 +53,7 @@ async fn take_up_step(drive: &mut Drive, step: &StepRun) -> Result<()> {
         step: step.id,
         ending: Ending::Unclear(reason),
     };
-    let known = i32::try_from(step.tried()?.len()).unwrap_or(i32::MAX);
+    let known = step.tried()?.last().map_or(0, |tried| tried.attempt);
     let lost = step.attempt.saturating_sub(known);
     if lost >= MAX_LOST {
         let reason = format!(
@@ -87,7 +87,7 @@ async fn take_up_step(drive: &mut Drive, step: &StepRun) -> Result<()> {
     };
     drive.change(step, change, line).await?;
     let token = step.token.clone().unwrap_or_else(effects::new_token);
-    let attempt = effects::attempt(&ctx, step, &prepared, &token, &drive.cancelled());
+    let attempt = effects::attempt(&drive.claim, step, &prepared, &token, &drive.cancelled());
     let effect = effects::resume(ctx, step.clone(), prepared, attempt, begin);
     drive.launch(step.id, Box::pin(effect));
     Ok(())

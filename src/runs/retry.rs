@@ -91,7 +91,12 @@ pub(super) fn of(ctx: &Context, step: &StepRun, now_ms: i64) -> Retry {
 
 /// A last error, and how often it was tried before.
 pub(super) fn with_attempts(error: &str, step: &StepRun) -> String {
-    match step.tried().map_or(0, |tried| tried.len()) {
+    // What was tried before a person had it begun again had a time limit of its own.
+    let here = |tried: Vec<Tried>| {
+        let of_this = |it: &&Tried| step.started_ms.is_some_and(|at_ms| at_ms <= it.failed_ms);
+        tried.iter().filter(of_this).count()
+    };
+    match step.tried().map_or(0, here) {
         0 => error.to_owned(),
         before => format!(
             "{error}; {} attempts were made within the time limit of {} s",
@@ -117,21 +122,11 @@ impl Drive {
         };
         let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX / 2);
         let error = journal::cut(&fault.to_string());
-        let mut tried = step.tried()?;
-        tried.push(Tried {
-            attempt: step.attempt,
-            failed_ms: now_ms,
-            error: error.clone(),
-        });
-        let attempts = serde_json::to_string(&tried);
-        // What nothing is left of begins anew: its token was spent on a refusal.
-        let anew = outcome.harmless && outcome.outputs.is_empty();
         let change = StepChange {
             state: None,
             finished_ms: None,
-            token: anew.then_some(None),
             retry_at_ms: Some(Some(now_ms.saturating_add(pause_ms))),
-            attempts: Some(attempts.map_err(|cause| Error::internal("attempts as JSON", cause))?),
+            attempts: Some(step.tried_and_failed(now_ms, &error)?),
             ..journal::outcome(outcome, StepState::Succeeded, StepState::Failed, now_ms)?
         };
         let line = format!(
@@ -170,13 +165,14 @@ impl Drive {
         ctx.witness.at(Boundary::Started(step.id));
         let attempt = Attempt {
             deadline: Instant::now() + left(&step, ctx.now_ms()),
-            ..effects::attempt(&ctx, &step, &prepared, &token, &self.cancelled())
+            ..effects::attempt(&self.claim, &step, &prepared, &token, &self.cancelled())
         };
         self.go(&step, prepared, attempt, anew);
         Ok(())
     }
 
-    fn go(&mut self, step: &StepRun, prepared: Prepared, attempt: Attempt, anew: bool) {
+    /// Begins the effect of an attempt that was announced; unless it is `anew`, what came of the last one is found out first where it can be.
+    pub(super) fn go(&mut self, step: &StepRun, prepared: Prepared, attempt: Attempt, anew: bool) {
         let ctx = self.claim.ctx.clone();
         if anew || prepared.action.recovery() != Recovery::LookUp {
             let effect = effects::perform(ctx, step.clone(), prepared, attempt);

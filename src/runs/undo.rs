@@ -45,7 +45,13 @@ impl Drive {
         };
         let token = step.token.clone().unwrap_or_else(effects::new_token);
         // An undo is never cancelled: what it leaves half-done costs more than what it takes.
-        let attempt = effects::attempt(&ctx, &step, &prepared, &token, &watch::channel(false).1);
+        let attempt = effects::attempt(
+            &self.claim,
+            &step,
+            &prepared,
+            &token,
+            &watch::channel(false).1,
+        );
         let outputs = scope::outputs(&step)?;
         let effect = effects::undo(ctx, step.clone(), prepared, attempt, outputs);
         self.launch(step.id, Box::pin(effect));

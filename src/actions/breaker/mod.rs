@@ -24,7 +24,7 @@ use crate::models::cluster::Cluster;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::StepRun;
-use crate::models::{BreakerState, ClusterId, RunId, RunState, StepRunId, Via};
+use crate::models::{BreakerState, ClusterId, RunId, RunState, StepRunId, Via, node_claim};
 use rules::{HOUR_MS, Says, after, over_the_rate, says, verdict};
 
 /// Who the audit names for what the breaker does by itself.
@@ -113,6 +113,13 @@ pub fn admit(
     (run, step): (RunId, StepRunId),
     now_ms: i64,
 ) -> Result<Option<String>> {
+    // A launch that is gone on with was let through before: its node is there.
+    let token = StepRun::find(conn, run, step)?.token;
+    if let Some(token) = token
+        && node_claim::node_of(conn, &token)?.is_some()
+    {
+        return Ok(None);
+    }
     // Whoever counts launches, or makes a run the canary, does so alone.
     let cluster = Cluster::lock(conn, cluster)?;
     let breaker = Breaker::of(conn, cluster.id)?;

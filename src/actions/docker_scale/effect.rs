@@ -99,10 +99,17 @@ impl Scaling {
     }
 
     async fn bring(&self, attempt: &Attempt, docker: &Docker, from: u32, to: u32) -> Outcome {
+        // The number may be an old one by now.
+        if let Err(lost) = attempt.still_ours().await {
+            return Outcome {
+                outputs: self.outputs(from, to),
+                ..Outcome::failed(lost)
+            };
+        }
         let scaled = tokio::select! {
             scaled = scale(docker, &self.service.name, from, to, attempt.deadline) => scaled,
             () = attempt.cancelled() => {
-                let fault = Error::Conflict(format!("stopped: the run was cancelled while {} was being scaled from {from} to {to}", self.service.name));
+                let fault = Error::Conflict(format!("stopped: {} while {} was being scaled from {from} to {to}", attempt.why_stopped(), self.service.name));
                 return Outcome { outputs: self.outputs(from, to), ..Outcome::failed(fault) };
             }
         };

@@ -32,12 +32,13 @@ pub async fn put_back(
     };
     let deadline = Instant::now() + LAST_LIMIT;
     let back = async {
+        attempt.still_ours().await?;
         for balancer in left {
             site.ec2
                 .register(balancer, &leaving.instance_id, deadline)
                 .await?;
         }
-        leaving::stays(&attempt.tools.db, &attempt.token).await
+        leaving::stays(attempt).await
     };
     let name = &leaving.node.name;
     match back.await {
@@ -74,11 +75,12 @@ pub async fn drain_and_terminate(
     progress.done("drain", format!("{id} gets no requests any more"));
     let again = async {
         if *attempt.cancelled.borrow() {
-            return Err(Error::Conflict(
-                "the run was cancelled before the instance was terminated".into(),
-            ));
+            return Err(Error::Conflict(format!(
+                "{} before the instance was terminated",
+                attempt.why_stopped()
+            )));
         }
-        leaving::still(&attempt.tools.db, &attempt.token).await?;
+        leaving::still(attempt).await?;
         others_healthy(attempt, site, id).await
     };
     again

@@ -33,7 +33,7 @@ pub async fn register(
 /// A launch that certainly gave no instance: the node goes again, and nothing is left to take back.
 pub async fn refused(attempt: &Attempt, fault: Fault, progress: &mut Progress) -> Error {
     let reason = format!("it was not launched: {fault}");
-    if let Err(cause) = rows::gone(&attempt.tools.db, &attempt.token, &reason).await {
+    if let Err(cause) = rows::refused(attempt, &reason).await {
         // The row stays, and the outputs name it: the undo takes it away.
         tracing::warn!(%cause, "the node of a refused launch could not be taken away");
         return fault.into();

@@ -2,7 +2,8 @@
 
 use chrono::Utc;
 
-use crate::db::{Connection, Db};
+use crate::actions::Attempt;
+use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::cluster::Cluster;
 use crate::models::former_node::FormerNode;
@@ -52,8 +53,8 @@ impl Leaving {
 ///
 /// # Errors
 /// None may go; the message says why.
-pub async fn begin(db: &Db, removal: Removal) -> Result<Leaving> {
-    db.write(move |conn| {
+pub async fn begin(attempt: &Attempt, removal: Removal) -> Result<Leaving> {
+    let write = move |conn: &mut Connection| {
         if let Some(node) = node_claim::node_of(conn, &removal.token)? {
             return Leaving::of(node, true);
         }
@@ -77,17 +78,17 @@ pub async fn begin(db: &Db, removal: Removal) -> Result<Leaving> {
         Node::update(conn, node.id, &new)?;
         node_claim::insert(conn, node.id, &removal.token)?;
         Ok(leaving)
-    })
-    .await
+    };
+    attempt.write(write).await
 }
 
 /// Whether the node may still be terminated: it is the step's, and the cluster has enough others.
 ///
 /// # Errors
 /// It may not; the message says why.
-pub async fn still(db: &Db, token: &str) -> Result<()> {
-    let token = token.to_owned();
-    db.write(move |conn| {
+pub async fn still(attempt: &Attempt) -> Result<()> {
+    let token = attempt.token.clone();
+    let write = move |conn: &mut Connection| {
         let node = node_claim::node_of(conn, &token)?.ok_or_else(|| {
             Error::Conflict("the node of this step was taken away meanwhile".into())
         })?;
@@ -102,17 +103,17 @@ pub async fn still(db: &Db, token: &str) -> Result<()> {
         }
         let cluster = Cluster::find(conn, node.cluster_id)?;
         enough(conn, &cluster, 0)
-    })
-    .await
+    };
+    attempt.write(write).await
 }
 
 /// Puts a node back into service that was not terminated.
 ///
 /// # Errors
-/// The database fails.
-pub async fn stays(db: &Db, token: &str) -> Result<()> {
-    let token = token.to_owned();
-    db.write(move |conn| {
+/// `Conflict` when another worker has the run; or the database fails.
+pub async fn stays(attempt: &Attempt) -> Result<()> {
+    let token = attempt.token.clone();
+    let write = move |conn: &mut Connection| {
         let Some(node) = node_claim::node_of(conn, &token)? else {
             return Ok(());
         };
@@ -123,8 +124,8 @@ pub async fn stays(db: &Db, token: &str) -> Result<()> {
         };
         Node::update(conn, node.id, &new)?;
         node_claim::delete(conn, &token)
-    })
-    .await
+    };
+    attempt.write(write).await
 }
 
 /// Whether the cluster keeps `min_nodes` in service when so many more go.

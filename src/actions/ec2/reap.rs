@@ -67,8 +67,6 @@ impl Reap {
     async fn check(&self, attempt: &Attempt, gone: bool) -> Result<()> {
         let (id, token) = (self.instance_id.clone(), attempt.token.clone());
         attempt
-            .tools
-            .db
             .write(move |conn| {
                 let Some(node) = node_of(conn, &id)? else {
                     return Ok(());

@@ -2,6 +2,7 @@
 
 use chrono::Utc;
 
+use crate::actions::Attempt;
 use crate::db::{Connection, Db};
 use crate::error::{Error, Result};
 use crate::models::cluster::Cluster;
@@ -39,9 +40,9 @@ pub struct Launching {
 /// Adds the node that a step launches, `provisioning`, under the lowest free name; gives the one that the step's token added before.
 ///
 /// # Errors
-/// The cluster is full, a name does not exist any more, or the node was taken away meanwhile.
-pub async fn begin_launch(db: &Db, new: NewLaunch) -> Result<Launching> {
-    db.write(move |conn| {
+/// The cluster is full, a name does not exist any more, the node was taken away meanwhile, or another worker has the run.
+pub async fn begin_launch(attempt: &Attempt, new: NewLaunch) -> Result<Launching> {
+    let write = move |conn: &mut Connection| {
         let profile = SshProfile::by_name(conn, &new.ssh_profile)?;
         let site = installation::tag(conn)?;
         let present = node_claim::node_of(conn, &new.token)?;
@@ -57,8 +58,8 @@ pub async fn begin_launch(db: &Db, new: NewLaunch) -> Result<Launching> {
             site,
             ssh_port,
         })
-    })
-    .await
+    };
+    attempt.write(write).await
 }
 
 fn add(conn: &mut Connection, new: &NewLaunch, profile: &SshProfile) -> Result<Node> {
@@ -136,10 +137,10 @@ pub struct Found {
 /// Notes what was found out about a node that the step of `token` works on.
 ///
 /// # Errors
-/// `Conflict`: the node was taken away meanwhile.
-pub async fn note(db: &Db, token: &str, found: Found) -> Result<Node> {
-    let token = token.to_owned();
-    db.write(move |conn| {
+/// `Conflict`: the node was taken away meanwhile, or another worker has the run.
+pub async fn note(attempt: &Attempt, found: Found) -> Result<Node> {
+    let token = attempt.token.clone();
+    let write = move |conn: &mut Connection| {
         let node = node_claim::node_of(conn, &token)?.ok_or_else(|| {
             Error::Conflict("the node of this step was taken away meanwhile".into())
         })?;
@@ -152,21 +153,37 @@ pub async fn note(db: &Db, token: &str, found: Found) -> Result<Node> {
         };
         Node::update(conn, node.id, &new)?;
         Node::find(conn, node.id)
-    })
-    .await
+    };
+    attempt.write(write).await
 }
 
 /// Takes the row of a step's node away and keeps what it was. Does nothing when it is gone already.
 ///
 /// # Errors
-/// The database fails.
-pub async fn gone(db: &Db, token: &str, reason: &str) -> Result<()> {
-    let (token, reason) = (token.to_owned(), reason.to_owned());
-    db.write(move |conn| match node_claim::node_of(conn, &token)? {
-        Some(node) => FormerNode::keep(conn, &node, Some(&token), &reason, to_ms(Utc::now())),
+/// `Conflict` when another worker has the run; or the database fails.
+pub async fn gone(attempt: &Attempt, reason: &str) -> Result<()> {
+    take_away(attempt, reason, |_| true).await
+}
+
+/// As [`gone`] for a launch that was refused; a node that has an instance meanwhile stays.
+///
+/// # Errors
+/// `Conflict` when it stays, or another worker has the run; or the database fails.
+pub async fn refused(attempt: &Attempt, reason: &str) -> Result<()> {
+    let bare = |node: &Node| node.state == NodeState::Provisioning && node.instance_id.is_none();
+    take_away(attempt, reason, bare).await
+}
+
+async fn take_away(attempt: &Attempt, reason: &str, may_go: fn(&Node) -> bool) -> Result<()> {
+    let (token, reason) = (attempt.token.clone(), reason.to_owned());
+    let write = move |conn: &mut Connection| match node_claim::node_of(conn, &token)? {
+        Some(node) if may_go(&node) => {
+            FormerNode::keep(conn, &node, Some(&token), &reason, to_ms(Utc::now()))
+        }
+        Some(node) => Err(Error::Conflict(format!("{} has an instance", node.name))),
         None => Ok(()),
-    })
-    .await
+    };
+    attempt.write(write).await
 }
 
 /// The node of a step's token, or what is left of it.

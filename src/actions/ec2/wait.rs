@@ -70,8 +70,9 @@ impl<'a> Wait<'a> {
             tokio::select! {
                 () = sleep(self.poll) => {}
                 () = cancelled(self.attempt) => {
+                    let why = self.attempt.map_or("stopped", Attempt::why_stopped);
                     return Err(Error::Conflict(format!(
-                        "the run was cancelled while waiting for {what}; seen last: {seen}"
+                        "{why} while waiting for {what}; seen last: {seen}"
                     )));
                 }
             }

@@ -242,7 +242,7 @@ async fn try_point(
             .any(|node| node.instance_id.as_ref() == Some(id))
     };
     tally.leaked += alive.iter().filter(|instance| !known(&instance.id)).count();
-    tally.doubled += alive.len().saturating_sub(left);
+    tally.doubled += alive.len().saturating_sub(left).max(world.doubled().await);
     assert_eq!(alive.len(), left, "{what}: {:#?}", world.lab.steps(run));
     assert!(
         nodes.iter().all(|node| node.state == NodeState::InService),

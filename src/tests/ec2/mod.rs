@@ -2,8 +2,10 @@
 
 mod breaker;
 mod chaos;
+mod deciding;
 mod deploy;
 mod faults;
+mod fence;
 mod inspect;
 mod matrix;
 mod remove;

@@ -1,5 +1,7 @@
 //! A cloud, an sshd that its instances share, and a lab whose cluster grows and shrinks in it.
 
+use std::collections::BTreeSet;
+
 use headroom::clients::ec2::Instance;
 use headroom::models::cluster::{Cluster, NewCluster};
 use headroom::models::ec2_profile::{Ec2Profile, NewEc2Profile};
@@ -202,10 +204,17 @@ impl World {
         ids.sort();
         known.sort();
         assert_eq!(ids, known, "{what}: instances and nodes differ: {alive:#?}");
-        let tokens = tags(&self.cloud.instances().await, "headroom:token");
-        let mut unique = tokens.clone();
-        unique.dedup();
-        assert_eq!(tokens, unique, "{what}: launched twice");
+        assert_eq!(self.doubled().await, 0, "{what}: launched twice");
+    }
+
+    /// Instances that a step launched although it had launched one, dead ones among them.
+    pub async fn doubled(&self) -> usize {
+        let all = self.cloud.instances().await;
+        let step = |instance: &Instance| {
+            ["headroom:run", "headroom:step"].map(|key| instance.tags[key].clone())
+        };
+        let steps: BTreeSet<_> = all.iter().map(step).collect();
+        all.len() - steps.len()
     }
 }
 

@@ -261,3 +261,25 @@ async fn a_failed_run_does_not_go_on_beside_another_that_changes_the_same_cluste
         format!("run {other} changes the capacity of the same cluster; wait for its end")
     );
 }
+
+#[tokio::test]
+async fn an_undo_that_was_cancelled_can_be_asked_for_again() {
+    let lab = Lab::new();
+    let folder = lab.folder.path().display().to_string();
+    let settings = json!({"folder": folder, "mode": "look"});
+    let run = lab.plan(OnFailure::Stop, &[Planned::new("make", "Probe", settings)]);
+    assert_eq!(lab.drive(run).await, RunState::Succeeded);
+    lab.decide(control::undo_step, run, "make", "not needed")
+        .unwrap();
+    lab.write(|conn| control::cancel(conn, run, &decision("")));
+    assert_eq!(lab.run(run).state, RunState::Cancelled);
+    assert_eq!(lab.states(run), [StepState::UndoFailed]);
+    assert_eq!(
+        lab.error(run, "make"),
+        "its undo was not finished; the run was cancelled by ann"
+    );
+    lab.decide(control::undo_step, run, "make", "after all")
+        .unwrap();
+    assert_eq!(lab.drive(run).await, RunState::Undone);
+    assert_eq!(lab.lines("made"), lab.lines("undone"));
+}

@@ -386,6 +386,47 @@ async fn an_effect_that_kills_its_process_is_not_repeated_for_ever() {
 }
 
 #[tokio::test]
+async fn what_a_person_has_tried_again_is_not_taken_for_a_crash() {
+    let lab = Lab::new();
+    let run = lab.scripts(true);
+    // As if it had failed and been tried again until its fourth attempt failed.
+    lab.write(|conn| {
+        use diesel::prelude::*;
+        use headroom::schema::{runs, step_runs};
+        diesel::update(step_runs::table)
+            .filter(step_runs::position.eq(1))
+            .set((
+                step_runs::attempt.eq(4),
+                step_runs::state.eq(StepState::Failed),
+                step_runs::error.eq("no route to host"),
+            ))
+            .execute(conn)?;
+        diesel::update(runs::table)
+            .set(runs::state.eq(RunState::Failed))
+            .execute(conn)?;
+        Ok(())
+    });
+    let ann = Decision::new("ann", Via::Cli, "the route is back", 1);
+    let one = id(&lab.step(run, "one"));
+    lab.write(|conn| control::retry_step(conn, run, one, &ann));
+    let tried = lab.step(run, "one").tried().unwrap();
+    let told: Vec<_> = tried
+        .iter()
+        .map(|it| (it.attempt, it.error.as_str()))
+        .collect();
+    assert_eq!(told, [(4, "no route to host")], "it stays in the journal");
+    let boundary = die(&lab, &lab.url(), run, 2).unwrap();
+    assert!(boundary.starts_with("Started"), "{boundary}");
+    assert_eq!(
+        lab.recover(run).await,
+        RunState::Succeeded,
+        "{}",
+        lab.error(run, "one")
+    );
+    assert_eq!(lab.lines("log"), ["one", "two"]);
+}
+
+#[tokio::test]
 async fn on_postgres_two_workers_and_a_dead_one_do_everything_once() {
     let server = Postgres::start();
     let folder = tempfile::tempdir().unwrap();

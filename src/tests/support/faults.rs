@@ -26,7 +26,7 @@ pub enum Fault {
 /// Kills a process at a call.
 #[derive(Debug, Clone, Copy)]
 struct Death {
-    pid: i32,
+    pid: Pid,
     /// Which of the calls to come, from 0.
     at: usize,
     /// After it was carried out, or before.
@@ -40,6 +40,8 @@ struct State {
     death: Option<Death>,
     /// What the process was doing when it was killed.
     killed_at: Option<String>,
+    /// A process that is made to stand still (`SIGSTOP`) at the next call of an action; that call's reply waits for it.
+    pause: Option<(Pid, &'static str)>,
 }
 
 /// A running proxy; ends with the test process.
@@ -100,8 +102,18 @@ impl Faults {
 
     /// Kills a process (`kill -9`) at the n-th call from now, before it is carried out or after.
     pub fn kill_at(&self, pid: u32, at: usize, after: bool) {
-        let pid = i32::try_from(pid).unwrap();
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap());
         self.state.lock().unwrap().death = Some(Death { pid, at, after });
+    }
+
+    /// Makes a process stand still at the next call of an action; the call is carried out, or fails as a rule says.
+    pub fn pause_at(&self, pid: Pid, action: &'static str) {
+        self.state.lock().unwrap().pause = Some((pid, action));
+    }
+
+    /// Whether the process to be paused stands still.
+    pub fn has_paused(&self) -> bool {
+        self.state.lock().unwrap().pause.is_none()
     }
 
     /// The call at which the process was killed; nobody is killed any more.
@@ -136,6 +148,9 @@ impl State {
             let when = if death.after { "after" } else { "before" };
             self.killed_at = Some(format!("{when} {action}"));
         }
+        if let Some((pid, _)) = self.pause.take_if(|(_, at)| *at == action) {
+            kill(pid, Signal::SIGSTOP).unwrap();
+        }
         (fault, death)
     }
 }
@@ -156,7 +171,7 @@ fn pass(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> std::io::
         if death.after && !refused {
             forward(&request, upstream)?;
         }
-        kill(Pid::from_raw(death.pid), Signal::SIGKILL).ok();
+        kill(death.pid, Signal::SIGKILL).ok();
         return client.shutdown(Shutdown::Both);
     }
     match fault {
