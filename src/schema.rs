@@ -258,13 +258,14 @@ diesel::table! {
         reason -> Text,
         state -> Text,
         on_failure -> Text,
-        capacity_change -> Integer,
+        changes_capacity -> Bool,
         claimed_by -> Nullable<Text>,
         claimed_until_ms -> Nullable<BigInt>,
         cancel_requested_by -> Nullable<Text>,
         created_ms -> BigInt,
         started_ms -> Nullable<BigInt>,
         finished_ms -> Nullable<BigInt>,
+        launch_counted -> Nullable<Bool>,
     }
 }
 

@@ -275,7 +275,7 @@ fn new_run(
         reason: reason.to_owned(),
         state: RunState::Queued,
         on_failure: OnFailure::Stop,
-        capacity_change: 0,
+        changes_capacity: false,
         claimed_by: None,
         claimed_until_ms: None,
         cancel_requested_by: None,
@@ -321,7 +321,7 @@ fn finish(mut run: NewRun, steps: Vec<NewStepRun>, on_failure: Option<OnFailure>
             .iter()
             .map(|step| actions::capacity_change(&step.kind))
     };
-    run.capacity_change = changes().sum();
+    run.changes_capacity = changes().any(|change| change != 0);
     // What was launched and then not finished would go on costing money unseen.
     let launches = changes().any(|change| change > 0);
     let default = if launches {

@@ -16,11 +16,33 @@ use crate::runs;
 /// Runs that one process drives at the same time.
 const AT_ONCE: usize = 64;
 
+/// The runs that this process drives.
+#[derive(Clone, Default)]
+struct Driven(Arc<Mutex<HashSet<RunId>>>);
+
+impl Driven {
+    /// Notes that a run is driven from now on; nothing when it is already.
+    fn begin(&self, run: RunId) -> Option<Driving> {
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.insert(run).then(|| Driving(self.clone(), run))
+    }
+}
+
+/// That a run is driven, until this is dropped: also when its driving panics, so that the sweep finds it again.
+struct Driving(Driven, RunId);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        let mut runs = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.remove(&self.1);
+    }
+}
+
 /// Drives runs, each at most once at a time in this process; between processes the claim in the row decides.
 #[derive(Clone)]
 pub(super) struct Runner {
     context: runs::Context,
-    driven: Arc<Mutex<HashSet<RunId>>>,
+    driven: Driven,
     places: Arc<Semaphore>,
 }
 
@@ -29,33 +51,24 @@ impl Runner {
     pub fn new(app: &App, stop: &Stop) -> Self {
         Self {
             context: app.run_context(stop),
-            driven: Arc::default(),
+            driven: Driven::default(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
     /// Begins to drive a run unless this process does already; returns at once.
     pub fn drive(&self, run: RunId) {
-        if !self
-            .driven
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(run)
-        {
+        let Some(driving) = self.driven.begin(run) else {
             return;
-        }
+        };
         let runner = self.clone();
         tokio::spawn(async move {
+            let _until_its_end = driving;
             if let Ok(_place) = runner.places.acquire().await
                 && let Err(cause) = runs::execute::drive(&runner.context, run).await
             {
                 tracing::error!(run.id = %run, %cause, "the run could not be driven on; the sweep tries again");
             }
-            runner
-                .driven
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&run);
         });
     }
 
@@ -89,4 +102,25 @@ pub(super) async fn sweep(app: App, runner: Runner) -> Result<String> {
         runner.drive(*run);
     }
     Ok(format!("{} open runs looked at", open.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_whose_driving_panics_can_be_taken_up_again() {
+        let driven = Driven::default();
+        let driving = driven.begin(RunId(1)).unwrap();
+        assert!(driven.begin(RunId(1)).is_none(), "it is driven already");
+        let panicked = tokio::spawn(async move {
+            let _until_its_end = driving;
+            panic!("an effect panics");
+        });
+        assert!(panicked.await.unwrap_err().is_panic());
+        assert!(
+            driven.begin(RunId(1)).is_some(),
+            "nobody drives it any more"
+        );
+    }
 }

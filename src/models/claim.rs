@@ -218,13 +218,40 @@ impl Run {
         Ok(queued == 1)
     }
 
-    /// Notes who cancelled a run that was not under way.
+    /// Notes, when the run is over, whether its launches count for the breaker.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn count_launch(conn: &mut Connection, id: RunId, counted: bool) -> Result<()> {
+        diesel::update(runs::table.find(id))
+            .set(runs::launch_counted.eq(counted))
+            .execute(conn)?;
+        Ok(())
+    }
+
+    /// Lets a run that goes on count for the breaker where nothing of it has counted yet.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn may_speak(conn: &mut Connection, id: RunId) -> Result<()> {
+        diesel::update(runs::table.find(id))
+            .filter(runs::launch_counted.eq(false))
+            .set(runs::launch_counted.eq(None::<bool>))
+            .execute(conn)?;
+        Ok(())
+    }
+
+    /// Notes who cancelled a run that was not under way; what is taken back of it later does not count for the breaker.
     ///
     /// # Errors
     /// The database fails.
     pub fn note_canceller(conn: &mut Connection, id: RunId, by: &str) -> Result<()> {
         diesel::update(runs::table.find(id))
             .set(runs::cancel_requested_by.eq(by))
+            .execute(conn)?;
+        diesel::update(runs::table.find(id))
+            .filter(runs::launch_counted.is_null())
+            .set(runs::launch_counted.eq(false))
             .execute(conn)?;
         Ok(())
     }

@@ -32,8 +32,8 @@ pub struct Run {
     pub state: RunState,
     /// What happens after a failed step.
     pub on_failure: OnFailure,
-    /// Nodes it adds (positive) or removes (negative).
-    pub capacity_change: i32,
+    /// Whether a step adds nodes to the cluster or takes nodes from it, even if it comes to the same number in the end.
+    pub changes_capacity: bool,
     /// The worker that drives it.
     pub claimed_by: Option<String>,
     /// Until when the claim holds without renewal, ms; of a waiting run, until when nobody need look at it.
@@ -46,6 +46,8 @@ pub struct Run {
     pub started_ms: Option<i64>,
     /// Reached its end at, ms.
     pub finished_ms: Option<i64>,
+    /// Whether its launches count for the breaker of its cluster; none until it is over for the first time.
+    pub launch_counted: Option<bool>,
 }
 
 /// What is written of a [`Run`].
@@ -70,8 +72,8 @@ pub struct NewRun {
     pub state: RunState,
     /// See [`Run::on_failure`].
     pub on_failure: OnFailure,
-    /// See [`Run::capacity_change`].
-    pub capacity_change: i32,
+    /// See [`Run::changes_capacity`].
+    pub changes_capacity: bool,
     /// See [`Run::claimed_by`].
     pub claimed_by: Option<String>,
     /// See [`Run::claimed_until_ms`].
@@ -215,7 +217,7 @@ impl Run {
     pub fn open_capacity_changes(conn: &mut Connection, cluster: ClusterId) -> Result<Vec<Self>> {
         Ok(runs::table
             .filter(runs::cluster_id.eq(cluster))
-            .filter(runs::capacity_change.ne(0))
+            .filter(runs::changes_capacity.eq(true))
             .filter(runs::state.eq_any(OPEN))
             .order(runs::id)
             .load(conn)?)

@@ -9,6 +9,7 @@ use crate::actions::{self, KINDS, Kind, Recovery};
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::audit::{AuditEvent, NewAuditEvent};
+use crate::models::decision::Decision as Ledger;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::{StepChange, StepRun};
@@ -143,9 +144,8 @@ pub fn retry_step(
     // What can be looked up by its token is looked up before it is done: the last attempt may have had its effect, or a part of it.
     let found = actions::parse(decision.kinds, &step.kind, &step.settings)
         .is_ok_and(|action| action.recovery() == Recovery::LookUp);
-    let error = step.error.clone().unwrap_or_default();
-    let begun = step.attempt > 0;
-    let attempts = begun.then(|| step.tried_and_failed(decision.now_ms, &error));
+    let error = step.error.as_deref().unwrap_or_default();
+    let attempts = (step.attempt > 0).then(|| step.tried_and_failed(decision.now_ms, error));
     let change = StepChange {
         token: (!found).then_some(None),
         attempts: attempts.transpose()?,
@@ -158,6 +158,7 @@ pub fn retry_step(
         ..StepChange::to(StepState::Planned)
     };
     decide(conn, &run, &step, &change, "retry", decision)?;
+    Run::may_speak(conn, id)?;
     go_on(
         conn,
         &run,
@@ -215,6 +216,7 @@ pub fn undo_step(
     decision: &Decision<'_>,
 ) -> Result<Run> {
     decision.needs_reason()?;
+    Ledger::lock_ledger(conn)?;
     let run = Run::find(conn, id)?;
     let step = StepRun::find(conn, id, step)?;
     let idle = [
@@ -262,6 +264,7 @@ fn undecided(
     step: StepRunId,
     states: &[StepState],
 ) -> Result<(Run, StepRun, Vec<StepRun>)> {
+    Ledger::lock_ledger(conn)?;
     let run = Run::find(conn, id)?;
     let step = StepRun::find(conn, id, step)?;
     if ![RunState::Stuck, RunState::Failed].contains(&run.state) {
@@ -291,7 +294,7 @@ fn refuse_state(step: &StepRun, states: &[StepState]) -> Result<()> {
 
 /// A run that is over lets others change the cluster's capacity; it must not go on beside one of those.
 fn one_capacity_change(conn: &mut Connection, run: &Run) -> Result<()> {
-    let (Some(cluster), true) = (run.cluster_id, run.capacity_change != 0) else {
+    let (Some(cluster), true) = (run.cluster_id, run.changes_capacity) else {
         return Ok(());
     };
     let others = Run::open_capacity_changes(conn, cluster)?;

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::fleet;
 use crate::models::action::Action;
 use crate::models::audit::{AuditEvent, NewAuditEvent};
+use crate::models::decision::Decision as Ledger;
 use crate::models::finding::Finding;
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
@@ -260,6 +261,8 @@ async fn start(
     let (run, steps) = app
         .db
         .write(move |conn| {
+            // What is looked at here stays true until the run is there: others who would start one wait.
+            Ledger::lock_ledger(conn)?;
             stops::refuse_any(conn, now_ms)?;
             let plan = plan(conn, &caller.name, now_ms)?;
             refuse_second_capacity_change(conn, &plan)?;
@@ -275,7 +278,7 @@ async fn start(
 
 /// Two runs that add nodes to a cluster or take nodes from it would each count without the other.
 fn refuse_second_capacity_change(conn: &mut Connection, plan: &Plan) -> Result<()> {
-    let (Some(cluster), true) = (plan.run.cluster_id, plan.run.capacity_change != 0) else {
+    let (Some(cluster), true) = (plan.run.cluster_id, plan.run.changes_capacity) else {
         return Ok(());
     };
     match Run::open_capacity_changes(conn, cluster)?.first() {

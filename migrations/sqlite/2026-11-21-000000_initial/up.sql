@@ -222,13 +222,15 @@ CREATE TABLE runs (
     reason TEXT NOT NULL,
     state TEXT NOT NULL,
     on_failure TEXT NOT NULL,
-    capacity_change INTEGER NOT NULL,
+    changes_capacity BOOLEAN NOT NULL,
     claimed_by TEXT,
     claimed_until_ms BIGINT,
     cancel_requested_by TEXT,
     created_ms BIGINT NOT NULL,
     started_ms BIGINT,
-    finished_ms BIGINT
+    finished_ms BIGINT,
+    -- Whether its launches count for the breaker of its cluster; null until it is over for the first time.
+    launch_counted BOOLEAN
 );
 CREATE INDEX runs_by_state ON runs (state);
 CREATE INDEX runs_by_trigger ON runs (trigger_id, id);

@@ -25,7 +25,7 @@ use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::StepRun;
 use crate::models::{BreakerState, ClusterId, RunId, RunState, StepRunId, Via, node_claim};
-use rules::{HOUR_MS, Says, after, over_the_rate, says, verdict};
+use rules::{HOUR_MS, Says, after, is_heard, over_the_rate, says, verdict};
 
 /// Who the audit names for what the breaker does by itself.
 const ACTOR: &str = "breaker";
@@ -151,7 +151,8 @@ pub fn admit(
     Ok(None)
 }
 
-/// Draws the consequence of a run that is over, in the transaction that ends it.
+/// Draws the consequence of a run that is over, in the transaction that ends it. A run speaks once: what a person has taken back of it later
+/// says nothing about launching, and only that it gave a node after all is still heard.
 ///
 /// # Errors
 /// The database fails.
@@ -172,6 +173,11 @@ pub fn settle(
     let cluster = Cluster::lock(conn, id)?;
     let before = Breaker::of(conn, id)?;
     let said = verdict(kinds, &steps, state);
+    if !is_heard(&before, run, state) {
+        return Ok(());
+    }
+    let counted = said.is_some() || run.launch_counted == Some(true);
+    Run::count_launch(conn, run.id, counted)?;
     let Some(after) = after(&before, &cluster, run.id, said, now_ms) else {
         return Ok(());
     };

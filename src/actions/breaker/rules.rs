@@ -4,6 +4,7 @@ use super::launches;
 use crate::actions::Kind;
 use crate::models::breaker::Breaker;
 use crate::models::cluster::Cluster;
+use crate::models::run::Run;
 use crate::models::step_run::StepRun;
 use crate::models::{BreakerState, RunId, RunState, StepState, from_ms};
 
@@ -92,6 +93,15 @@ pub(super) fn verdict(
             let why = failed.or(Some(step)).and_then(|step| step.error.clone());
             Some(Err(why.unwrap_or_else(|| "it was taken back".into())))
         }
+    }
+}
+
+/// Whether the end of a run still says something: it is its first, or the run is on trial, or a person has brought it to a good end.
+pub(super) fn is_heard(breaker: &Breaker, run: &Run, state: RunState) -> bool {
+    let on_trial = breaker.canary_run_id == Some(run.id);
+    match run.launch_counted {
+        None => true,
+        Some(counted) => on_trial || counted && state == RunState::Succeeded,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::models::action::Action;
 use crate::models::audit::{AuditEvent, NewAuditEvent};
 use crate::models::cluster::Cluster;
+use crate::models::decision::Decision;
 use crate::models::ec2_profile::Ec2Profile;
 use crate::models::finding::Finding;
 use crate::models::former_node::FormerNode;
@@ -155,6 +156,8 @@ pub fn forget(conn: &mut Connection, id: FindingId, settler: &Settler) -> Result
 /// # Errors
 /// `Conflict` where there is no instance.
 pub fn reap(conn: &mut Connection, id: FindingId, settler: &Settler) -> Result<Plan> {
+    // Of two who reap the same instance at once, the second sees the first one's run.
+    Decision::lock_ledger(conn)?;
     let finding = Finding::find(conn, id)?;
     let instance = finding
         .instance_id

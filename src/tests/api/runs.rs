@@ -9,6 +9,7 @@ use serde_json::json;
 use super::world;
 use crate::support::app::{Bearer, TestApp};
 use crate::support::http::Request;
+use crate::support::postgres::Postgres;
 
 #[tokio::test]
 async fn running_a_trigger_answers_at_once_with_its_steps_and_ids() {
@@ -130,6 +131,68 @@ async fn two_presses_at_once_start_one_run() {
     let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [202, 409, 409, 409]);
+}
+
+/// A fleet with what launches, and what launches and removes.
+const ELASTIC: &str = r#"
+ssh_profiles: [{ name: ops, user: ops, private_key_file: /etc/headroom/id_ed25519, host_keys: first_use }]
+ec2_profiles: [{ name: small, region: eu-west-1, image_id: ami-1, instance_type: t3.small }]
+clusters: [{ name: web, min_nodes: 0 }]
+actions:
+  - { name: add, kind: DeployEc2Node, ec2_profile: small, ssh_profile: ops }
+  - { name: shrink, kind: RemoveEc2Node, select: oldest }
+triggers:
+  - name: swap
+    cluster: web
+    steps: [{ action: add, target: cluster }, { action: shrink, target: cluster }]
+"#;
+
+async fn elastic(test: &TestApp) -> Bearer {
+    let admin = test.bearer(Role::Admin);
+    let fleet = Request::new("PUT", "/api/v1/fleet").body("application/yaml", ELASTIC);
+    admin.send(fleet).await.expect(200);
+    admin
+}
+
+#[tokio::test]
+async fn on_postgres_two_presses_at_once_start_one_run_and_the_other_is_told_why() {
+    let server = Postgres::start();
+    let test = TestApp::with(&[("database_url", &server.url())]).await;
+    let admin = elastic(&test).await;
+    let body = json!({"target": {"cluster": "web"}});
+    for path in ["/api/v1/actions/add/runs", "/api/v1/triggers/swap/runs"] {
+        let nothing = json!({});
+        let body = if path.contains("actions") {
+            &body
+        } else {
+            &nothing
+        };
+        let presses = (0..6).map(|_| admin.post(path, body));
+        let answers = futures::future::join_all(presses).await;
+        let (good, bad): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|answer| answer.status == 202);
+        assert_eq!(good.len(), 1, "{path}");
+        let run = good[0].json()["id"].clone();
+        for refused in bad {
+            let why = refused.expect(409).detail();
+            assert!(why.starts_with(&format!("Run {run} ")), "{why}");
+        }
+        let cancel = format!("/api/v1/runs/{run}/cancellation");
+        admin.post(&cancel, &json!({})).await.expect(202);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_adds_one_node_and_removes_one_changes_the_capacity_of_its_cluster() {
+    let test = TestApp::start().await;
+    let admin = elastic(&test).await;
+    let swap = admin.post("/api/v1/triggers/swap/runs", &json!({})).await;
+    let run = swap.expect(202).json()["id"].clone();
+    let body = json!({"target": {"cluster": "web"}});
+    let refusal = admin.post("/api/v1/actions/shrink/runs", &body).await;
+    let wanted = format!("Run {run} that changes the nodes of this cluster is queued already");
+    let why = refusal.expect(409).detail();
+    assert!(why.starts_with(&wanted), "{why}");
 }
 
 #[tokio::test]

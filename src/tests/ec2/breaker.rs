@@ -4,18 +4,24 @@ use std::time::Duration;
 
 use headroom::actions::breaker;
 use headroom::clients::mail::Mailer;
+use headroom::db::Connection;
 use headroom::models::audit::AuditEvent;
 use headroom::models::breaker::Breaker;
 use headroom::models::cluster::{Cluster, NewCluster};
-use headroom::models::{BreakerState, RunState, StepState, Via};
+use headroom::models::run::Run;
+use headroom::models::{BreakerState, OnFailure, RunId, RunState, StepRunId, StepState, Via};
+use headroom::runs::control::{self, Decision};
+use serde_json::json;
 
-use super::world::World;
+use super::world::{World, deploy};
 use crate::runs::crash::{NEVER, command, die};
-use crate::runs::lab::{KINDS, Lab};
+use crate::runs::lab::{KINDS, Lab, id};
 use crate::support::faults::Fault;
 use crate::support::postgres::Postgres;
 
 const BAD_IMAGE: Fault = Fault::Refuse(400, "InvalidAMIID.NotFound");
+
+type Verb = fn(&mut Connection, RunId, StepRunId, &Decision<'_>) -> headroom::error::Result<Run>;
 
 impl World {
     fn guarded(self, max_failed_launches: i32, max_launches_per_hour: Option<i32>) -> Self {
@@ -56,6 +62,21 @@ impl World {
         let run = self.deployment();
         assert_eq!(self.lab.drive(run).await, RunState::Failed);
         self.lab.error(run, "add")
+    }
+
+    async fn decided(&self, run: RunId, verb: Verb) {
+        let step = id(&self.lab.step(run, "add"));
+        let ann = Decision {
+            kinds: KINDS,
+            ..Decision::new("ann", Via::Cli, "looked", 1)
+        };
+        self.lab.write(|conn| verb(conn, run, step, &ann));
+        self.lab.drive(run).await;
+    }
+
+    async fn undone(&self, run: RunId) {
+        self.decided(run, control::undo_step).await;
+        assert_eq!(self.lab.run(run).state, RunState::Undone);
     }
 
     fn audit(&self) -> Vec<(String, String)> {
@@ -235,4 +256,37 @@ async fn so_many_launches_an_hour_and_no_more() {
     };
     assert!(at(now_ms).is_some());
     assert_eq!(at(now_ms + 3_600_000), None, "an hour later");
+}
+
+#[tokio::test]
+async fn what_a_person_takes_back_later_says_nothing_about_launching() {
+    let world = World::new().guarded(3, None);
+    let good = world.deployment();
+    assert_eq!(world.lab.drive(good).await, RunState::Succeeded);
+    world.undone(good).await;
+    assert_eq!(world.breaker().failures, 0, "it gave a node");
+
+    world.edit(|profile| profile.wait_for = "healthy".into());
+    let refused = Fault::Refuse(400, "LoadBalancerNotFound");
+    let call = "RegisterInstancesWithLoadBalancer";
+    world.faults.inject(call, refused, 1);
+    let step = deploy(json!({})).within(10);
+    let bad = world.lab.plan(OnFailure::Stop, &[step]);
+    assert_eq!(world.lab.drive(bad).await, RunState::Failed);
+    assert_eq!(world.breaker().failures, 1);
+    world.undone(bad).await;
+    assert_eq!(world.breaker().failures, 1, "the same launch");
+}
+
+#[tokio::test]
+async fn a_launch_that_a_person_brings_to_a_good_end_is_one_that_gave_a_node() {
+    let world = World::new().guarded(3, None);
+    world.faults.inject("RunInstances", BAD_IMAGE, 2);
+    let run = world.deployment();
+    assert_eq!(world.lab.drive(run).await, RunState::Failed);
+    for (failures, state) in [(1, RunState::Failed), (0, RunState::Succeeded)] {
+        world.decided(run, control::retry_step).await;
+        assert_eq!(world.lab.run(run).state, state);
+        assert_eq!(world.breaker().failures, failures, "a run speaks once");
+    }
 }

@@ -27,7 +27,7 @@ fn open_run(bench: &Bench, cluster: &str, node: &str) {
             runs::reason.eq("test"),
             runs::state.eq(RunState::Running),
             runs::on_failure.eq("stop"),
-            runs::capacity_change.eq(0),
+            runs::changes_capacity.eq(false),
             runs::created_ms.eq(NOW_MS),
         ))
         .execute(conn)

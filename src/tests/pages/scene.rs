@@ -286,7 +286,7 @@ pub fn run(
             reason: "the shop is slow".into(),
             state,
             on_failure: OnFailure::Stop,
-            capacity_change: 0,
+            changes_capacity: false,
             claimed_by: None,
             claimed_until_ms: None,
             cancel_requested_by: None,

@@ -1,5 +1,8 @@
 //! What a person may do to a run, and what is refused.
 
+use std::sync::Barrier;
+
+use headroom::clients::mail::Mailer;
 use headroom::error::Error;
 use headroom::models::audit::AuditEvent;
 use headroom::models::run::Run;
@@ -8,6 +11,7 @@ use headroom::runs::control::{self, Decision};
 use serde_json::json;
 
 use super::lab::{KINDS, Lab, Planned, id};
+use crate::support::postgres::Postgres;
 
 fn decision(reason: &str) -> Decision<'_> {
     Decision {
@@ -247,14 +251,7 @@ async fn a_failed_run_does_not_go_on_beside_another_that_changes_the_same_cluste
     let lab = Lab::new();
     let (failed, other) = (lab.blocked(), lab.blocked());
     assert_eq!(lab.drive(failed).await, RunState::Failed);
-    lab.write(|conn| {
-        use diesel::prelude::*;
-        use headroom::schema::runs;
-        diesel::update(runs::table)
-            .set(runs::capacity_change.eq(1))
-            .execute(conn)?;
-        Ok(())
-    });
+    changes_capacity(&lab);
     let message = lab.refused(control::retry_step, failed, "one", "x");
     assert_eq!(
         message,
@@ -282,4 +279,51 @@ async fn an_undo_that_was_cancelled_can_be_asked_for_again() {
         .unwrap();
     assert_eq!(lab.drive(run).await, RunState::Undone);
     assert_eq!(lab.lines("made"), lab.lines("undone"));
+}
+
+/// On a database whose transactions run side by side, of two decisions that each let a run change a cluster one is refused.
+#[tokio::test]
+async fn on_postgres_of_two_runs_of_a_cluster_that_are_retried_at_once_one_goes_on() {
+    let server = Postgres::start();
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::on(folder, &server.url(), Mailer::new(None, None).unwrap());
+    for _ in 0..5 {
+        let runs = [lab.blocked(), lab.blocked()];
+        for run in runs {
+            assert_eq!(lab.drive(run).await, RunState::Failed);
+        }
+        changes_capacity(&lab);
+        let barrier = Barrier::new(2);
+        let retry = |run: RunId| {
+            let step = id(&lab.step(run, "one"));
+            barrier.wait();
+            let retry = |conn: &mut _| control::retry_step(conn, run, step, &decision("x"));
+            lab.db
+                .write_blocking(retry)
+                .map_err(|fault| fault.to_string())
+        };
+        let answers = std::thread::scope(|scope| {
+            let threads = runs.map(|run| scope.spawn(move || retry(run)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let (good, bad): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!((good.len(), bad.len()), (1, 1), "{good:?} {bad:?}");
+        let queued = good[0].as_ref().unwrap().id;
+        assert_eq!(
+            bad[0].as_ref().unwrap_err(),
+            &format!("run {queued} changes the capacity of the same cluster; wait for its end")
+        );
+        lab.write(|conn| control::cancel(conn, queued, &decision("")));
+    }
+}
+
+fn changes_capacity(lab: &Lab) {
+    lab.write(|conn| {
+        use diesel::prelude::*;
+        use headroom::schema::runs;
+        diesel::update(runs::table)
+            .set(runs::changes_capacity.eq(true))
+            .execute(conn)?;
+        Ok(())
+    });
 }

@@ -180,7 +180,7 @@ fn late_refusal(
     if let Some(run) = open
         .iter()
         .filter(of_cluster)
-        .find(|run| run.capacity_change != 0)
+        .find(|run| run.changes_capacity)
     {
         let reason = format!(
             "run {}, which changes the capacity of {}, has just been started",
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(trigger.last_fired_ms, None, "it did not fire");
     }
 
-    fn open_run(home: &Home, trigger: Option<TriggerId>, capacity_change: i32) -> NewRun {
+    fn open_run(home: &Home, trigger: Option<TriggerId>, changes_capacity: bool) -> NewRun {
         NewRun {
             trigger_id: trigger,
             trigger_name: None,
@@ -404,7 +404,7 @@ mod tests {
             reason: "by hand".into(),
             state: RunState::Running,
             on_failure: OnFailure::Stop,
-            capacity_change,
+            changes_capacity,
             claimed_by: None,
             claimed_until_ms: None,
             cancel_requested_by: None,
@@ -472,13 +472,13 @@ mod tests {
         refused(breaks, GateName::Breaker, reason);
 
         let by_hand = |conn: &mut Connection, home: &Home| {
-            Run::insert(conn, &open_run(home, Some(home.trigger.id), 0)).unwrap();
+            Run::insert(conn, &open_run(home, Some(home.trigger.id), false)).unwrap();
         };
         let reason = "its run 1 has just been started by alice";
         refused(by_hand, GateName::OpenRun, reason);
 
         let growing = |conn: &mut Connection, home: &Home| {
-            Run::insert(conn, &open_run(home, None, 1)).unwrap();
+            Run::insert(conn, &open_run(home, None, true)).unwrap();
         };
         let reason = "run 1, which changes the capacity of web, has just been started";
         refused(growing, GateName::CapacityRun, reason);
@@ -488,7 +488,7 @@ mod tests {
     fn what_does_not_concern_the_trigger_lets_it_fire() {
         let home = Home::new();
         let conn = &mut *home.db.connection().unwrap();
-        Run::insert(conn, &open_run(&home, None, 0)).unwrap();
+        Run::insert(conn, &open_run(&home, None, false)).unwrap();
         let request = Request {
             scope: HoldScope::Node,
             scope_name: Some("web01".into()),

@@ -149,7 +149,7 @@ impl Snapshot {
                 holds: rows.holds_on(&trigger, cluster),
                 open_run: rows.open_run(|run| run.trigger_id == Some(trigger.id)),
                 open_capacity_run: rows.open_run(|run| {
-                    run.cluster_id == Some(trigger.cluster_id) && run.capacity_change != 0
+                    run.cluster_id == Some(trigger.cluster_id) && run.changes_capacity
                 }),
                 launch_refusal: refusals.get(&trigger.cluster_id).cloned(),
                 previous_ms: previous_ms(trigger.id),

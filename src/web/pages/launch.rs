@@ -180,7 +180,7 @@ fn touched(plan: &Plan, nodes: &[Node]) -> String {
 }
 
 fn whole_cluster(plan: &Plan) -> bool {
-    plan.run.capacity_change != 0
+    plan.run.changes_capacity
         || plan
             .steps
             .iter()
