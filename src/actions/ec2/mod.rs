@@ -8,6 +8,7 @@ pub(super) mod leaving;
 pub(super) mod reap;
 pub(super) mod rows;
 pub mod settle;
+pub mod unasked;
 pub(super) mod wait;
 
 pub use wait::address;
