@@ -9,8 +9,8 @@ use askama::Template as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::ec2::draining::{drain_and_terminate, put_back};
-use super::ec2::leaving::{self, Removal};
+use super::ec2::draining::{Stopped, drain_and_terminate, put_back};
+use super::ec2::leaving::{self, Leaving, Removal};
 use super::ec2::reap::Reap;
 use super::ec2::wait::{self, Wait};
 use super::ec2::{Part, Progress, at, rows};
@@ -217,21 +217,9 @@ impl Remove {
                 ));
             }
         }
-        let confirmed = async {
-            wait::terminated(
-                &Wait {
-                    attempt: None,
-                    ..Wait::of(attempt)
-                },
-                &site,
-                std::slice::from_ref(&id),
-            )
-            .await?;
-            rows::gone(attempt, "removed").await
-        };
-        confirmed.await.map_err(at("confirm"))?;
-        progress.done("confirm", format!("{id} is terminated, and {name} is gone"));
-        Ok(())
+        confirm(attempt, &site, &leaving, progress)
+            .await
+            .map_err(at("confirm"))
     }
 
     /// The nodes that may go, those to go first before the others.
@@ -281,7 +269,39 @@ impl Remove {
     }
 }
 
-/// Whether the instance is gone or on its way, after an earlier attempt or by another hand.
+/// Waits for the end of the instance, and takes the node away.
+async fn confirm(
+    attempt: &Attempt,
+    site: &Site,
+    leaving: &Leaving,
+    progress: &mut Progress,
+) -> Result<()> {
+    let wait = Wait {
+        attempt: None,
+        ..Wait::of(attempt)
+    };
+    let settle = attempt.tools.cloud.pace.settle;
+    let ids = [leaving.instance_id.clone()];
+    let unknown = wait::terminated(&wait, site, &ids, settle).await?;
+    let reason = if unknown.is_empty() {
+        "removed"
+    } else {
+        if let Err(doubt) = wait::refuse_doubt(site, &leaving.node) {
+            let before = Stopped::Before(doubt);
+            return Err(put_back(attempt, site, leaving, &[], before, progress).await);
+        }
+        "removed; EC2 does not know its instance any more"
+    };
+    rows::gone(attempt, reason).await?;
+    let ended = wait::ended(&ids, &unknown);
+    progress.done(
+        "confirm",
+        format!("{ended}, and {} is gone", leaving.node.name),
+    );
+    Ok(())
+}
+
+/// Whether the instance is gone or on its way, after an earlier attempt or by another hand. That EC2 does not list it says nothing.
 async fn is_going(attempt: &Attempt, site: &Site, id: &str) -> Result<bool> {
     let found = site
         .ec2
@@ -289,7 +309,7 @@ async fn is_going(attempt: &Attempt, site: &Site, id: &str) -> Result<bool> {
         .await?;
     Ok(found
         .first()
-        .is_none_or(|instance| instance.state.is_gone()))
+        .is_some_and(|instance| instance.state.is_gone()))
 }
 
 async fn site(attempt: &Attempt, node: &Node) -> Result<Site> {

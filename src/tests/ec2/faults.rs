@@ -211,3 +211,46 @@ async fn an_account_that_is_full_says_so() {
     let error = fails(&world, RunState::Failed).await;
     assert!(error.contains("ask AWS for a higher quota"), "{error}");
 }
+
+#[tokio::test]
+async fn an_undo_asks_again_for_an_instance_that_ec2_does_not_know_yet() {
+    let world = World::new();
+    world.edit(|profile| profile.wait_for = "running".into());
+    let refused = Fault::Refuse(400, "LoadBalancerNotFound");
+    world
+        .faults
+        .inject("RegisterInstancesWithLoadBalancer", refused, 1);
+    let unknown = Fault::Refuse(400, "InvalidInstanceID.NotFound");
+    world.faults.inject("TerminateInstances", unknown, 2);
+    fails(&world, RunState::Undone).await;
+    assert_eq!(world.faults.calls("TerminateInstances"), 3);
+}
+
+#[tokio::test]
+async fn a_token_that_was_used_for_something_else_is_no_proof_that_nothing_was_launched() {
+    let world = World::new();
+    let reused = Fault::Refuse(400, "IdempotentParameterMismatch");
+    world.faults.inject("RunInstances", Fault::LoseReply, 1);
+    world.faults.inject("RunInstances", reused, 1);
+    // Longer than the launch looks for it, shorter than the undo does.
+    world
+        .faults
+        .inject("DescribeInstances", Fault::ListNothing, 9);
+    let error = fails(&world, RunState::Undone).await;
+    assert!(
+        error.contains("EC2 has accepted an earlier launch") && error.contains("undo the step"),
+        "{error}"
+    );
+    assert_eq!(world.cloud.instances().await.len(), 1);
+    assert_eq!(world.former()[0].reason, "its launch was taken back");
+}
+
+#[tokio::test]
+async fn a_token_whose_instance_is_terminated_gives_nothing_to_look_for() {
+    let world = World::new();
+    let spent = Fault::Refuse(400, "IdempotentInstanceTerminated");
+    world.faults.inject("RunInstances", spent, 1);
+    let error = fails(&world, RunState::Failed).await;
+    assert!(error.contains("IdempotentInstanceTerminated"), "{error}");
+    assert!(world.former()[0].reason.starts_with("it was not launched"));
+}

@@ -177,3 +177,76 @@ async fn a_named_node_goes_and_one_that_headroom_did_not_launch_is_refused() {
     assert!(error.contains("n1 was not launched by Headroom"), "{error}");
     world.no_leak("by name").await;
 }
+
+#[tokio::test]
+async fn an_instance_that_is_missing_from_the_list_is_terminated_by_name() {
+    let world = World::new();
+    three(&world).await;
+    world
+        .faults
+        .inject("DescribeInstances", Fault::ListNothing, 3);
+    let run = world.removal();
+    assert_eq!(
+        world.lab.drive(run).await,
+        RunState::Succeeded,
+        "{:#?}",
+        world.lab.steps(run)
+    );
+    assert!(world.faults.calls("TerminateInstances") >= 1);
+    assert_eq!(world.former()[0].reason, "removed");
+    world.no_leak("missing from the list").await;
+}
+
+/// EC2 as another account sees it: neither listed nor known.
+fn elsewhere(world: &World) {
+    let unknown = Fault::Refuse(400, "InvalidInstanceID.NotFound");
+    world
+        .faults
+        .inject("DescribeInstances", Fault::ListNothing, 1000);
+    world.faults.inject("TerminateInstances", unknown, 1000);
+}
+
+#[tokio::test]
+async fn what_ec2_does_not_know_is_gone_only_after_a_while_and_with_the_key_of_its_launch() {
+    let world = World::new();
+    three(&world).await;
+    world.lab.write(|conn| {
+        use headroom::models::ec2_profile::Ec2Profile;
+        let profile = Ec2Profile::by_name(conn, "small")?;
+        let now_ms = headroom::models::to_ms(chrono::Utc::now());
+        Ec2Profile::note_access_change(conn, profile.id, now_ms)
+    });
+    elsewhere(&world);
+    let doubted = world.removal();
+    assert_eq!(world.lab.drive(doubted).await, RunState::Failed);
+    let error = world.lab.error(doubted, "remove");
+    assert!(
+        error.contains("may be in another account") && error.contains("web03 is back in service"),
+        "{error}"
+    );
+    world.faults.clear();
+    assert_eq!(in_service(&world).len(), 3);
+    world.no_leak("another account").await;
+
+    world.lab.write(|conn| {
+        use headroom::models::ec2_profile::Ec2Profile;
+        let profile = Ec2Profile::by_name(conn, "small")?;
+        Ec2Profile::note_access_change(conn, profile.id, 0)
+    });
+    elsewhere(&world);
+    let begun = std::time::Instant::now();
+    let run = world.removal();
+    assert_eq!(world.lab.drive(run).await, RunState::Succeeded);
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(600));
+    assert_eq!(
+        world.former()[0].reason,
+        "removed; EC2 does not know its instance any more"
+    );
+    let report = world.lab.report(run, "remove").0;
+    let last = report.last().unwrap();
+    assert!(
+        last.stdout.starts_with("EC2 does not know i-"),
+        "{}",
+        last.stdout
+    );
+}
