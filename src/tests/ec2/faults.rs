@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use headroom::models::{NodeState, OnFailure, RunState, StepState};
+use headroom::error::Result;
+use headroom::models::run::Run;
+use headroom::models::{NodeState, OnFailure, RunId, RunState, StepState, Via};
+use headroom::runs::control::{self, Decision};
 use serde_json::json;
 
 use super::world::{World, deploy};
+use crate::runs::lab::{KINDS, Planned};
 use crate::support::faults::Fault;
 
 /// Drives a launch that must fail, be taken back and leave nothing; gives its error.
@@ -134,44 +138,63 @@ async fn a_balancer_that_refuses_has_the_instance_taken_back() {
     );
 }
 
+/// Has a person take the launch of a run back.
+fn undo(world: &World, run: RunId) -> Result<Run> {
+    let step = world.lab.step(run, "add");
+    world.lab.db.write_blocking(|conn| {
+        let ann = Decision {
+            kinds: KINDS,
+            ..Decision::new("ann", Via::Cli, "not wanted", 1)
+        };
+        control::undo_step(conn, run, step.id, &ann)
+    })
+}
+
 #[tokio::test]
 async fn a_protected_instance_that_cannot_be_taken_back_is_told() {
     let world = World::new();
-    let node = world.deployed().await;
-    let id = node.instance_id.unwrap();
-    let run = headroom::models::RunId(1);
-    world.cloud.ask_ec2(&format!(
-        "Action=ModifyInstanceAttribute&InstanceId={id}&DisableApiTermination.Value=true"
-    ));
-    let step = world.lab.step(run, "add");
-    let decide = |conn: &mut _| {
-        let ann = headroom::runs::control::Decision {
-            kinds: crate::runs::lab::KINDS,
-            ..headroom::runs::control::Decision::new(
-                "ann",
-                headroom::models::Via::Cli,
-                "not wanted",
-                1,
-            )
-        };
-        headroom::runs::control::undo_step(conn, run, step.id, &ann)
-    };
-    world.lab.write(decide);
+    let protected = Fault::Refuse(400, "OperationNotPermitted");
+    world.faults.inject("TerminateInstances", protected, 1);
+    let run = world.lab.plan(
+        OnFailure::Undo,
+        &[
+            deploy(json!({})).within(20),
+            Planned::script("bad", "exit 3").within(20),
+        ],
+    );
     world.lab.drive(run).await;
-    assert_eq!(world.lab.states(run), [StepState::UndoFailed]);
+    assert_eq!(
+        world.lab.states(run),
+        [StepState::UndoFailed, StepState::Failed]
+    );
     let error = world.lab.error(run, "add");
     assert!(
         error.contains("take the protection off the instance"),
         "{error}"
     );
     assert_eq!(world.nodes().len(), 1, "what is there stays known");
-    world.cloud.ask_ec2(&format!(
-        "Action=ModifyInstanceAttribute&InstanceId={id}&DisableApiTermination.Value=false"
-    ));
-    world.lab.write(decide);
+    undo(&world, run).unwrap();
     world.lab.drive(run).await;
-    assert_eq!(world.lab.states(run), [StepState::Undone]);
+    assert_eq!(
+        world.lab.states(run),
+        [StepState::Undone, StepState::Failed]
+    );
     world.no_leak("protected").await;
+}
+
+#[tokio::test]
+async fn a_launch_whose_run_is_over_is_not_taken_back_but_removed() {
+    let world = World::new();
+    let node = world.deployed().await;
+    let error = undo(&world, RunId(1)).unwrap_err().to_string();
+    assert!(
+        error.contains("web01 is in_service since then")
+            && error.contains("remove it with a RemoveEc2Node on web01"),
+        "{error}"
+    );
+    assert_eq!(world.lab.states(RunId(1)), [StepState::Succeeded]);
+    assert_eq!(world.node("web01"), Some(node));
+    assert_eq!(world.faults.calls("TerminateInstances"), 0);
 }
 
 #[tokio::test]
