@@ -6,11 +6,13 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use askama::Template as _;
+use chrono::Utc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::ec2::draining::{Stopped, drain_and_terminate, put_back};
 use super::ec2::leaving::{self, Leaving, Removal};
+use super::ec2::lowest::lowest;
 use super::ec2::reap::Reap;
 use super::ec2::wait::{self, Wait};
 use super::ec2::{Part, Progress, at, rows};
@@ -22,8 +24,8 @@ use crate::error::{Error, Result};
 use crate::models::cluster::Cluster;
 use crate::models::counter::Counter;
 use crate::models::former_node::FormerNode;
-use crate::models::node::Node;
-use crate::models::{NodeId, StepTarget};
+use crate::models::node::{self, Node};
+use crate::models::{NodeId, StepTarget, to_ms};
 use crate::samples::SeriesKey;
 
 /// Which node of a cluster goes.
@@ -33,7 +35,7 @@ pub enum Select {
     Newest,
     /// The one that was made first.
     Oldest,
-    /// The one with the lowest last value of a counter.
+    /// The one with the lowest fresh value of a counter; where it has several JVMs, their highest counts.
     Lowest(String),
 }
 
@@ -232,41 +234,67 @@ impl Remove {
             let cluster = Cluster::by_name(conn, &cluster)?;
             let mut nodes = Node::of_cluster(conn, cluster.id)?;
             nodes.retain(|node| node.instance_id.is_some() && node.ec2_profile_id.is_some());
-            let counter = match &select {
-                Select::Lowest(name) => Some(Counter::by_name(conn, name)?.id),
+            let readings = match &select {
+                Select::Lowest(name) => Some(readings(conn, &nodes, name)?),
                 Select::Newest | Select::Oldest => None,
             };
-            Ok((nodes, counter))
+            Ok((nodes, readings))
         };
-        let (mut nodes, counter) = attempt.tools.db.read(read).await?;
-        match (&self.select, counter) {
+        let (mut nodes, readings) = attempt.tools.db.read(read).await?;
+        match (&self.select, readings) {
             (Select::Oldest, _) => nodes.sort_by_key(|node| (node.created_ms, node.id)),
-            (Select::Lowest(name), Some(counter)) => {
-                let keys: Vec<_> = nodes
-                    .iter()
-                    .map(|node| SeriesKey::Ssh {
-                        node: node.id,
-                        counter,
-                    })
-                    .collect();
-                let states = attempt.tools.cloud.store.states(&keys).await?;
-                let mut known: Vec<(f64, NodeId)> = nodes
-                    .iter()
-                    .zip(states)
-                    .filter_map(|(node, state)| Some((state?.last?.value, node.id)))
-                    .collect();
-                if known.is_empty() {
-                    return Err(Error::Conflict(format!(
-                        "no node has a value of {name} to choose by"
-                    )));
-                }
-                known.sort_by(|a, b| a.0.total_cmp(&b.0));
-                return Ok(known.into_iter().map(|(_, id)| id).collect());
+            (Select::Lowest(_), Some((counter, keys))) if !nodes.is_empty() => {
+                return by_lowest(attempt, &counter, &keys).await;
             }
             _ => nodes.sort_by_key(|node| Reverse((node.created_ms, node.id))),
         }
         Ok(nodes.into_iter().map(|node| node.id).collect())
     }
+}
+
+/// A counter, and its series on some nodes.
+fn readings(
+    conn: &mut Connection,
+    nodes: &[Node],
+    counter: &str,
+) -> Result<(Counter, Vec<(NodeId, Vec<SeriesKey>)>)> {
+    let counter = Counter::by_name(conn, counter)?;
+    let profiles = node::jvm_profiles_of_nodes(conn)?;
+    let keys = nodes.iter().map(|node| {
+        let of_node = profiles.iter().filter(|(id, _)| *id == node.id);
+        let jvms: Vec<_> = of_node.map(|(_, jvm)| *jvm).collect();
+        (node.id, SeriesKey::of(&counter, node, &jvms).collect())
+    });
+    let keys = keys.collect();
+    Ok((counter, keys))
+}
+
+/// The nodes with fresh values of a counter, the lowest first.
+async fn by_lowest(
+    attempt: &Attempt,
+    counter: &Counter,
+    series: &[(NodeId, Vec<SeriesKey>)],
+) -> Result<Vec<NodeId>> {
+    let cloud = &attempt.tools.cloud;
+    let keys: Vec<_> = series.iter().flat_map(|(_, keys)| keys).copied().collect();
+    let mut states = cloud.store.states(&keys).await?.into_iter();
+    let mut last = Vec::new();
+    for (node, keys) in series {
+        let of_node = states.by_ref().take(keys.len());
+        let samples: Vec<_> = of_node.map(|state| state.and_then(|it| it.last)).collect();
+        last.push((*node, samples));
+    }
+    let tick_ms = i64::try_from(cloud.pace.tick.as_millis()).unwrap_or(i64::MAX);
+    let stale_after_ms = counter.stale_after_ms(tick_ms);
+    let order = lowest(&last, to_ms(Utc::now()), stale_after_ms);
+    if order.is_empty() {
+        return Err(Error::Conflict(format!(
+            "no node has a value of {} from the last {} s to choose by; is it read, by a trigger of this cluster that names it?",
+            counter.name,
+            stale_after_ms / 1_000
+        )));
+    }
+    Ok(order)
 }
 
 /// Waits for the end of the instance, and takes the node away.

@@ -5,6 +5,7 @@ pub(super) mod draining;
 pub mod inspect;
 pub(super) mod launching;
 pub(super) mod leaving;
+pub(super) mod lowest;
 pub(super) mod reap;
 pub(super) mod rows;
 pub mod settle;
