@@ -19,6 +19,7 @@ use super::ec2::{Part, Progress, at, rows};
 use super::{
     Action, Attempt, Effect, Facts, Fields, Found, Outcome, Recovery, Scope, Settings, Site,
 };
+use crate::clients::ec2::Balancer;
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::cluster::Cluster;
@@ -204,13 +205,16 @@ impl Remove {
             format!("{name} ({id}) is taken out of service"),
         );
 
-        if !is_going(attempt, &site, &id).await.map_err(at("drain"))? {
-            // Where an earlier attempt had begun to deregister, nobody knows any more where the instance was.
-            let mut left = if leaving.resumed {
-                site.balancers()
-            } else {
-                Vec::new()
-            };
+        // Where an earlier attempt had begun to deregister, nobody knows any more where the instance was.
+        let mut left = if leaving.resumed {
+            site.balancers()
+        } else {
+            Vec::new()
+        };
+        if !is_going(attempt, &site, &id)
+            .await
+            .map_err(at("drain"))?
+        {
             let done = drain_and_terminate(attempt, &site, &leaving, &mut left, progress).await;
             if let Err((part, cause)) = done {
                 return Err((
@@ -219,7 +223,7 @@ impl Remove {
                 ));
             }
         }
-        confirm(attempt, &site, &leaving, progress)
+        confirm(attempt, &site, &leaving, &left, progress)
             .await
             .map_err(at("confirm"))
     }
@@ -263,7 +267,8 @@ fn readings(
     let keys = nodes.iter().map(|node| {
         let of_node = profiles.iter().filter(|(id, _)| *id == node.id);
         let jvms: Vec<_> = of_node.map(|(_, jvm)| *jvm).collect();
-        (node.id, SeriesKey::of(&counter, node, &jvms).collect())
+        let keys: Vec<_> = SeriesKey::of(&counter, node, &jvms).collect();
+        (node.id, keys)
     });
     let keys = keys.collect();
     Ok((counter, keys))
@@ -302,6 +307,7 @@ async fn confirm(
     attempt: &Attempt,
     site: &Site,
     leaving: &Leaving,
+    left: &[Balancer],
     progress: &mut Progress,
 ) -> Result<()> {
     let wait = Wait {
@@ -316,7 +322,7 @@ async fn confirm(
     } else {
         if let Err(doubt) = wait::refuse_doubt(site, &leaving.node) {
             let before = Stopped::Before(doubt);
-            return Err(put_back(attempt, site, leaving, &[], before, progress).await);
+            return Err(put_back(attempt, site, leaving, left, before, progress).await);
         }
         "removed; EC2 does not know its instance any more"
     };

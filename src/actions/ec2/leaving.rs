@@ -212,7 +212,7 @@ fn busy(conn: &mut Connection, node: &Node, own: &str) -> Result<Option<Error>> 
     let mut steps = StepRun::of_runs(conn, &ids)?.into_iter();
     let at_work = steps.find(|step| match step.target {
         _ if step.token.as_ref().is_some_and(|it| claims.contains(it)) => true,
-        StepTarget::Node | StepTarget::LastNode => step.target_name.as_deref() == Some(&node.name),
+        StepTarget::Node | StepTarget::LastNode => step.target_name.as_ref() == Some(&node.name),
         StepTarget::Cluster => here(step.run_id) && is_on_all_nodes(step, node),
         StepTarget::None => false,
     });

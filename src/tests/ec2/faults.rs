@@ -255,16 +255,26 @@ async fn a_token_that_was_used_for_something_else_is_no_proof_that_nothing_was_l
     let reused = Fault::Refuse(400, "IdempotentParameterMismatch");
     world.faults.inject("RunInstances", Fault::LoseReply, 1);
     world.faults.inject("RunInstances", reused, 1);
-    // Longer than the launch looks for it, shorter than the undo does.
+    // The instance is there, and EC2's lists do not know it yet.
     world
         .faults
-        .inject("DescribeInstances", Fault::ListNothing, 9);
-    let error = fails(&world, RunState::Undone).await;
+        .inject("DescribeInstances", Fault::ListNothing, 1000);
+    let run = world
+        .lab
+        .plan(OnFailure::Stop, &[deploy(json!({})).within(6)]);
+    assert_eq!(world.lab.drive(run).await, RunState::Failed);
+    let error = world.lab.error(run, "add");
     assert!(
         error.contains("EC2 has accepted an earlier launch") && error.contains("undo the step"),
         "{error}"
     );
-    assert_eq!(world.cloud.instances().await.len(), 1);
+    assert_eq!(world.nodes().len(), 1, "its node stays, for the undo");
+    world.faults.clear();
+    assert_eq!(world.cloud.alive().await.len(), 1);
+    undo(&world, run).unwrap();
+    world.lab.drive(run).await;
+    assert_eq!(world.lab.states(run), [StepState::Undone]);
+    world.no_leak("token reused").await;
     assert_eq!(world.former()[0].reason, "its launch was taken back");
 }
 
