@@ -1,5 +1,6 @@
 //! What the kinds that launch, register and remove instances share.
 
+pub mod adopting;
 pub mod compare;
 pub(super) mod draining;
 pub mod inspect;
@@ -11,8 +12,6 @@ pub(super) mod rows;
 pub mod settle;
 pub mod unasked;
 pub(super) mod wait;
-
-pub use wait::address;
 
 use std::time::Duration;
 
