@@ -211,10 +211,7 @@ impl Remove {
         } else {
             Vec::new()
         };
-        if !is_going(attempt, &site, &id)
-            .await
-            .map_err(at("drain"))?
-        {
+        if !is_going(attempt, &site, &id).await.map_err(at("drain"))? {
             let done = drain_and_terminate(attempt, &site, &leaving, &mut left, progress).await;
             if let Err((part, cause)) = done {
                 return Err((
