@@ -21,10 +21,8 @@ pub enum FaultKind {
     Expired,
     /// What was named does not exist.
     NotFound,
-    /// The token was used before, for something else: an earlier launch with it was accepted.
+    /// The token was used before, for something else.
     TokenReused,
-    /// The token was used before, and the instance that it gave is terminated.
-    TokenSpent,
     /// The instance is protected against this.
     Protected,
     /// Anything else: asking again gives the same answer.
@@ -112,8 +110,7 @@ pub(super) fn kind_of(code: &str, status: u16) -> FaultKind {
         | "PendingVerification"
         | "AccessDenied"
         | "AccessDeniedException" => FaultKind::Auth,
-        "IdempotentParameterMismatch" => FaultKind::TokenReused,
-        "IdempotentInstanceTerminated" => FaultKind::TokenSpent,
+        "IdempotentParameterMismatch" | "IdempotentInstanceTerminated" => FaultKind::TokenReused,
         "OperationNotPermitted" => FaultKind::Protected,
         "InvalidInstanceID.NotFound"
         | "InvalidInstanceID.Malformed"
@@ -141,7 +138,6 @@ mod tests {
             ("InternalError", 500, FaultKind::Lost),
             ("", 502, FaultKind::Lost),
             ("IdempotentParameterMismatch", 400, FaultKind::TokenReused),
-            ("IdempotentInstanceTerminated", 400, FaultKind::TokenSpent),
             ("InvalidAMIID.NotFound", 400, FaultKind::Refused),
             ("RequestExpired", 400, FaultKind::Expired),
             ("OperationNotPermitted", 400, FaultKind::Protected),

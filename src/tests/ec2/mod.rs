@@ -8,6 +8,5 @@ mod faults;
 mod fence;
 mod inspect;
 mod matrix;
-mod reaping;
 mod remove;
 mod world;

@@ -7,13 +7,11 @@ use askama::Template;
 
 use crate::actions;
 use crate::actions::{Entry, Report};
-use crate::error::Result;
 use crate::models::decision::Decision;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::{StepRun, Tried};
 use crate::models::{OnFailure, Origin, RunId, RunState, StepRunId};
-use crate::runs::control;
 use crate::web::error::Answer;
 use crate::web::pages::decide::Choices;
 use crate::web::pages::runs::RunLine;
@@ -85,20 +83,13 @@ struct RunPage {
 pub async fn show(visit: Visit, id: Path<i64>) -> Answer {
     let id = RunId(id.into_inner());
     let layout = visit.layout(Nav::Runs, format!("Run {id}")).await?;
-    let (run, steps, undoable, events, decision) = visit
+    let (run, steps, events, decision) = visit
         .app
         .db
         .read(move |conn| {
-            let (run, steps) = (Run::find(conn, id)?, StepRun::of_runs(conn, &[id])?);
-            let undoable = steps.iter().map(|step| {
-                let has_undo = actions::undo(&step.kind).is_some();
-                Ok(has_undo && control::serves(conn, &run, step)?.is_none())
-            });
-            let undoable = undoable.collect::<Result<Vec<_>>>()?;
             Ok((
-                run,
-                steps,
-                undoable,
+                Run::find(conn, id)?,
+                StepRun::of_runs(conn, &[id])?,
                 RunEvent::of_run(conn, id)?,
                 Decision::of_run(conn, id)?,
             ))
@@ -106,8 +97,7 @@ pub async fn show(visit: Visit, id: Path<i64>) -> Answer {
         .await?;
     let choices: Vec<Choices> = steps
         .iter()
-        .zip(undoable)
-        .map(|(step, undoable)| Choices::of(&run, step, &steps, undoable))
+        .map(|step| Choices::of(&run, step, &steps, actions::undo(&step.kind).is_some()))
         .collect();
     let names: BTreeMap<i32, String> = steps
         .iter()
