@@ -11,13 +11,20 @@ use crate::error::{Error, Result};
 
 /// Between looks.
 const ROUND: Duration = Duration::from_millis(100);
-/// No call takes this long while there still is something to read.
-const LONGEST: Duration = Duration::from_millis(300);
+/// No call that reads takes this long.
+const LONGEST: Duration = Duration::from_millis(200);
 
 /// Knows which calls are under way: one for each thread at most.
 #[derive(Default)]
 pub(super) struct Guard {
-    calls: Mutex<HashMap<ThreadId, (Instant, Weak<Socket>)>>,
+    calls: Mutex<HashMap<ThreadId, Call>>,
+}
+
+struct Call {
+    since: Instant,
+    socket: Weak<Socket>,
+    /// What was left to read at the last look.
+    left: Option<u64>,
 }
 
 impl Guard {
@@ -43,28 +50,36 @@ impl Guard {
     /// Runs a call on a socket.
     pub(super) fn watch<T>(&self, socket: &Arc<Socket>, call: impl FnOnce() -> T) -> T {
         let thread = thread::current().id();
-        let entry = (Instant::now(), Arc::downgrade(socket));
+        let entry = Call {
+            since: Instant::now(),
+            socket: Arc::downgrade(socket),
+            left: None,
+        };
         self.calls().insert(thread, entry);
         let outcome = call();
         self.calls().remove(&thread);
         outcome
     }
 
-    fn calls(&self) -> MutexGuard<'_, HashMap<ThreadId, (Instant, Weak<Socket>)>> {
+    fn calls(&self) -> MutexGuard<'_, HashMap<ThreadId, Call>> {
         // The map is valid between any two statements under the lock.
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn look(&self, now: Instant) {
-        for (since, socket) in self.calls().values() {
-            if now.saturating_duration_since(*since) < LONGEST {
+        for call in self.calls().values_mut() {
+            if now.saturating_duration_since(call.since) < LONGEST {
                 continue;
             }
-            if let Some(socket) = socket.upgrade()
-                && socket.queued() > 0
-            {
+            let Some(socket) = call.socket.upgrade() else {
+                continue;
+            };
+            // Where that does not change nothing is read: a key is being opened, which takes as long as it takes.
+            let left = Some(socket.queued());
+            if left > Some(0) && call.left.is_some() && call.left != left {
                 socket.cut_off();
             }
+            call.left = left;
         }
     }
 }

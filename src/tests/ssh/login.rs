@@ -54,6 +54,9 @@ async fn an_encrypted_key_needs_its_passphrase() {
     std::fs::copy(sshd.key_file(), &file).unwrap();
     keygen(&[
         "-p",
+        // It takes a while to open.
+        "-a",
+        "40",
         "-P",
         "",
         "-N",
