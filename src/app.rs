@@ -93,9 +93,13 @@ impl App {
         };
         let ssh = Ssh::new(options, Arc::new(RememberedKeys::new(db.clone())))?;
         let store = open_store(&config)?;
+        let pace = Pace {
+            tick: config.sampling.tick,
+            ..Pace::default()
+        };
         let tools = Tools {
             db: db.clone(),
-            cloud: Cloud::new(db.clone(), vault.clone(), store.clone(), Pace::default()),
+            cloud: Cloud::new(db.clone(), vault.clone(), store.clone(), pace),
             hosts: Arc::new(Nodes::new(
                 db.clone(),
                 vault.clone(),

@@ -70,6 +70,7 @@ diesel::table! {
         role_arn -> Nullable<Text>,
         external_id -> Nullable<Text>,
         updated_ms -> BigInt,
+        access_changed_ms -> BigInt,
     }
 }
 

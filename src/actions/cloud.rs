@@ -14,13 +14,15 @@ use crate::models::ec2_profile::Ec2Profile;
 use crate::samples::Store;
 use crate::vault::Vault;
 
-/// How often EC2 is asked, and how long it may take to know what it has done itself.
+/// How often EC2 is asked, how long it may take to know what it has done itself, and how often counters are read.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Between two questions about the same thing.
     pub poll: Duration,
     /// A new instance may be missing from EC2's lists for so long.
     pub settle: Duration,
+    /// Between two readings of a counter that names no period of its own.
+    pub tick: Duration,
 }
 
 impl Default for Pace {
@@ -28,6 +30,7 @@ impl Default for Pace {
         Self {
             poll: Duration::from_secs(3),
             settle: Duration::from_secs(30),
+            tick: Duration::from_mins(1),
         }
     }
 }

@@ -265,14 +265,23 @@ impl Deploy {
         if fault.kind == FaultKind::TokenReused {
             // The profile was edited between a lost launch and its repetition: the instance of the first one is there.
             let found = find_launched(attempt, site).await?;
-            let Some(instance) = found.into_iter().find(|found| !found.state.is_gone()) else {
-                return Err(refused(attempt, fault, progress).await);
-            };
-            site.ec2.tag(&instance.id, &tags, attempt.deadline).await?;
-            return Ok(instance.id);
+            let none = found.is_empty();
+            if let Some(instance) = found.into_iter().find(|found| !found.state.is_gone()) {
+                site.ec2.tag(&instance.id, &tags, attempt.deadline).await?;
+                return Ok(instance.id);
+            }
+            if none {
+                return Err(Error::Conflict(format!(
+                    "{fault}; so EC2 has accepted an earlier launch of this step, and does not list its instance yet; undo the step to look again and terminate it"
+                )));
+            }
+            return Err(refused(attempt, fault, progress).await);
         }
-        let capacity = matches!(fault.kind, FaultKind::Capacity | FaultKind::Quota);
-        let certain = capacity || (!launching.resumed && fault.kind != FaultKind::Lost);
+        let none = matches!(
+            fault.kind,
+            FaultKind::Capacity | FaultKind::Quota | FaultKind::TokenSpent
+        );
+        let certain = none || (!launching.resumed && fault.kind != FaultKind::Lost);
         if certain {
             return Err(refused(attempt, fault, progress).await);
         }
@@ -320,10 +329,8 @@ impl Deploy {
             None => attempt.tools.cloud.site(&self.settings.ec2_profile).await?,
         };
         let told = output(outputs, "instance_id").map(str::to_owned);
-        let mut ids: Vec<String> = told
-            .or_else(|| node.and_then(|node| node.instance_id))
-            .into_iter()
-            .collect();
+        let noted = || node.as_ref().and_then(|node| node.instance_id.clone());
+        let mut ids: Vec<String> = told.or_else(noted).into_iter().collect();
         let found = if ids.is_empty() {
             find_launched(attempt, &site).await?
         } else {
@@ -340,13 +347,16 @@ impl Deploy {
                     progress.failed("deregister", fault.to_string());
                 }
             }
-            site.ec2.terminate(id, attempt.deadline).await?;
         }
         if ids.is_empty() {
             progress.done("terminate", "no instance was launched");
         } else {
-            wait::terminated(&Wait::of(attempt), &site, &ids).await?;
-            progress.done("terminate", format!("{} is terminated", ids.join(", ")));
+            let settle = attempt.tools.cloud.pace.settle;
+            let unknown = wait::terminated(&Wait::of(attempt), &site, &ids, settle).await?;
+            if let (false, Some(node)) = (unknown.is_empty(), &node) {
+                wait::refuse_doubt(&site, node)?;
+            }
+            progress.done("terminate", wait::ended(&ids, &unknown));
         }
         rows::gone(attempt, "its launch was taken back").await
     }

@@ -6,24 +6,27 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use askama::Template as _;
+use chrono::Utc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::ec2::draining::{drain_and_terminate, put_back};
-use super::ec2::leaving::{self, Removal};
+use super::ec2::draining::{Stopped, drain_and_terminate, put_back};
+use super::ec2::leaving::{self, Leaving, Removal};
+use super::ec2::lowest::lowest;
 use super::ec2::reap::Reap;
 use super::ec2::wait::{self, Wait};
 use super::ec2::{Part, Progress, at, rows};
 use super::{
     Action, Attempt, Effect, Facts, Fields, Found, Outcome, Recovery, Scope, Settings, Site,
 };
+use crate::clients::ec2::Balancer;
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::cluster::Cluster;
 use crate::models::counter::Counter;
 use crate::models::former_node::FormerNode;
-use crate::models::node::Node;
-use crate::models::{NodeId, StepTarget};
+use crate::models::node::{self, Node};
+use crate::models::{NodeId, StepTarget, to_ms};
 use crate::samples::SeriesKey;
 
 /// Which node of a cluster goes.
@@ -33,7 +36,7 @@ pub enum Select {
     Newest,
     /// The one that was made first.
     Oldest,
-    /// The one with the lowest last value of a counter.
+    /// The one with the lowest fresh value of a counter; where it has several JVMs, their highest counts.
     Lowest(String),
 }
 
@@ -202,13 +205,13 @@ impl Remove {
             format!("{name} ({id}) is taken out of service"),
         );
 
+        // Where an earlier attempt had begun to deregister, nobody knows any more where the instance was.
+        let mut left = if leaving.resumed {
+            site.balancers()
+        } else {
+            Vec::new()
+        };
         if !is_going(attempt, &site, &id).await.map_err(at("drain"))? {
-            // Where an earlier attempt had begun to deregister, nobody knows any more where the instance was.
-            let mut left = if leaving.resumed {
-                site.balancers()
-            } else {
-                Vec::new()
-            };
             let done = drain_and_terminate(attempt, &site, &leaving, &mut left, progress).await;
             if let Err((part, cause)) = done {
                 return Err((
@@ -217,21 +220,9 @@ impl Remove {
                 ));
             }
         }
-        let confirmed = async {
-            wait::terminated(
-                &Wait {
-                    attempt: None,
-                    ..Wait::of(attempt)
-                },
-                &site,
-                std::slice::from_ref(&id),
-            )
-            .await?;
-            rows::gone(attempt, "removed").await
-        };
-        confirmed.await.map_err(at("confirm"))?;
-        progress.done("confirm", format!("{id} is terminated, and {name} is gone"));
-        Ok(())
+        confirm(attempt, &site, &leaving, &left, progress)
+            .await
+            .map_err(at("confirm"))
     }
 
     /// The nodes that may go, those to go first before the others.
@@ -244,36 +235,17 @@ impl Remove {
             let cluster = Cluster::by_name(conn, &cluster)?;
             let mut nodes = Node::of_cluster(conn, cluster.id)?;
             nodes.retain(|node| node.instance_id.is_some() && node.ec2_profile_id.is_some());
-            let counter = match &select {
-                Select::Lowest(name) => Some(Counter::by_name(conn, name)?.id),
+            let readings = match &select {
+                Select::Lowest(name) => Some(readings(conn, &nodes, name)?),
                 Select::Newest | Select::Oldest => None,
             };
-            Ok((nodes, counter))
+            Ok((nodes, readings))
         };
-        let (mut nodes, counter) = attempt.tools.db.read(read).await?;
-        match (&self.select, counter) {
+        let (mut nodes, readings) = attempt.tools.db.read(read).await?;
+        match (&self.select, readings) {
             (Select::Oldest, _) => nodes.sort_by_key(|node| (node.created_ms, node.id)),
-            (Select::Lowest(name), Some(counter)) => {
-                let keys: Vec<_> = nodes
-                    .iter()
-                    .map(|node| SeriesKey::Ssh {
-                        node: node.id,
-                        counter,
-                    })
-                    .collect();
-                let states = attempt.tools.cloud.store.states(&keys).await?;
-                let mut known: Vec<(f64, NodeId)> = nodes
-                    .iter()
-                    .zip(states)
-                    .filter_map(|(node, state)| Some((state?.last?.value, node.id)))
-                    .collect();
-                if known.is_empty() {
-                    return Err(Error::Conflict(format!(
-                        "no node has a value of {name} to choose by"
-                    )));
-                }
-                known.sort_by(|a, b| a.0.total_cmp(&b.0));
-                return Ok(known.into_iter().map(|(_, id)| id).collect());
+            (Select::Lowest(_), Some((counter, keys))) if !nodes.is_empty() => {
+                return by_lowest(attempt, &counter, &keys).await;
             }
             _ => nodes.sort_by_key(|node| Reverse((node.created_ms, node.id))),
         }
@@ -281,7 +253,86 @@ impl Remove {
     }
 }
 
-/// Whether the instance is gone or on its way, after an earlier attempt or by another hand.
+/// A counter, and its series on some nodes.
+fn readings(
+    conn: &mut Connection,
+    nodes: &[Node],
+    counter: &str,
+) -> Result<(Counter, Vec<(NodeId, Vec<SeriesKey>)>)> {
+    let counter = Counter::by_name(conn, counter)?;
+    let profiles = node::jvm_profiles_of_nodes(conn)?;
+    let keys = nodes.iter().map(|node| {
+        let of_node = profiles.iter().filter(|(id, _)| *id == node.id);
+        let jvms: Vec<_> = of_node.map(|(_, jvm)| *jvm).collect();
+        let keys: Vec<_> = SeriesKey::of(&counter, node, &jvms).collect();
+        (node.id, keys)
+    });
+    let keys = keys.collect();
+    Ok((counter, keys))
+}
+
+/// The nodes with fresh values of a counter, the lowest first.
+async fn by_lowest(
+    attempt: &Attempt,
+    counter: &Counter,
+    series: &[(NodeId, Vec<SeriesKey>)],
+) -> Result<Vec<NodeId>> {
+    let cloud = &attempt.tools.cloud;
+    let keys: Vec<_> = series.iter().flat_map(|(_, keys)| keys).copied().collect();
+    let mut states = cloud.store.states(&keys).await?.into_iter();
+    let mut last = Vec::new();
+    for (node, keys) in series {
+        let of_node = states.by_ref().take(keys.len());
+        let samples: Vec<_> = of_node.map(|state| state.and_then(|it| it.last)).collect();
+        last.push((*node, samples));
+    }
+    let tick_ms = i64::try_from(cloud.pace.tick.as_millis()).unwrap_or(i64::MAX);
+    let stale_after_ms = counter.stale_after_ms(tick_ms);
+    let order = lowest(&last, to_ms(Utc::now()), stale_after_ms);
+    if order.is_empty() {
+        return Err(Error::Conflict(format!(
+            "no node has a value of {} from the last {} s to choose by; is it read, by a trigger of this cluster that names it?",
+            counter.name,
+            stale_after_ms / 1_000
+        )));
+    }
+    Ok(order)
+}
+
+/// Waits for the end of the instance, and takes the node away.
+async fn confirm(
+    attempt: &Attempt,
+    site: &Site,
+    leaving: &Leaving,
+    left: &[Balancer],
+    progress: &mut Progress,
+) -> Result<()> {
+    let wait = Wait {
+        attempt: None,
+        ..Wait::of(attempt)
+    };
+    let settle = attempt.tools.cloud.pace.settle;
+    let ids = [leaving.instance_id.clone()];
+    let unknown = wait::terminated(&wait, site, &ids, settle).await?;
+    let reason = if unknown.is_empty() {
+        "removed"
+    } else {
+        if let Err(doubt) = wait::refuse_doubt(site, &leaving.node) {
+            let before = Stopped::Before(doubt);
+            return Err(put_back(attempt, site, leaving, left, before, progress).await);
+        }
+        "removed; EC2 does not know its instance any more"
+    };
+    rows::gone(attempt, reason).await?;
+    let ended = wait::ended(&ids, &unknown);
+    progress.done(
+        "confirm",
+        format!("{ended}, and {} is gone", leaving.node.name),
+    );
+    Ok(())
+}
+
+/// Whether the instance is gone or on its way, after an earlier attempt or by another hand. That EC2 does not list it says nothing.
 async fn is_going(attempt: &Attempt, site: &Site, id: &str) -> Result<bool> {
     let found = site
         .ec2
@@ -289,7 +340,7 @@ async fn is_going(attempt: &Attempt, site: &Site, id: &str) -> Result<bool> {
         .await?;
     Ok(found
         .first()
-        .is_none_or(|instance| instance.state.is_gone()))
+        .is_some_and(|instance| instance.state.is_gone()))
 }
 
 async fn site(attempt: &Attempt, node: &Node) -> Result<Site> {

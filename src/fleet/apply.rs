@@ -215,13 +215,18 @@ fn write(conn: &mut Connection, item: &Item<'_>, present: &mut Present, now_ms: 
         }
         Item::Ec2Profile(item) => {
             let new = item.row(ids, now_ms)?;
-            upsert!(
+            let id = upsert!(
                 conn,
                 ids.ec2_profiles,
                 ec2_profile::Ec2Profile,
                 &item.name,
                 new
             );
+            let mut standing = present.file.ec2_profiles.iter();
+            let before = standing.find(|before| before.name == item.name);
+            if before.is_some_and(|before| before.access_key_id != item.access_key_id) {
+                ec2_profile::Ec2Profile::note_access_change(conn, id, now_ms)?;
+            }
         }
         Item::Counter(item) => {
             let new = item.row(now_ms)?;

@@ -42,6 +42,7 @@ pub(super) fn faults(
     for entry in &entries {
         against_settings(entry, context, &mut faults);
         against_life_cycle(entry, present, &mut faults);
+        against_instances(entry, present, &mut faults);
     }
     faults.extend(targets(present, &entries, prune));
     faults
@@ -154,6 +155,61 @@ fn against_life_cycle(entry: &Entry<'_>, present: &Present, faults: &mut Vec<Fau
             node.name, row.state
         );
         faults.push(Fault::new(format!("{}.name", entry.path), message));
+    }
+}
+
+/// What would have instances looked for where they are not. The access key may change, since keys are rotated; where EC2 then does not know
+/// an instance, that is not believed.
+fn against_instances(entry: &Entry<'_>, present: &Present, faults: &mut Vec<Fault>) {
+    match entry.item {
+        Item::Ec2Profile(profile) => {
+            let mut standing = present.file.ec2_profiles.iter();
+            let Some(before) = standing.find(|before| before.name == profile.name) else {
+                return;
+            };
+            let names = present.nodes.keys().map(String::as_str);
+            let nodes: Vec<_> = names
+                .filter(|node| present.reached_by(node).as_ref() == Some(&profile.name))
+                .collect();
+            if nodes.is_empty() {
+                return;
+            }
+            for (field, changes) in [
+                ("region", before.region != profile.region),
+                ("endpoint_url", before.endpoint_url != profile.endpoint_url),
+                ("role_arn", before.role_arn != profile.role_arn),
+            ] {
+                if changes {
+                    let message = format!(
+                        "cannot change while the instances of {} are reached by it: they would be looked for where they are not; define another profile for new launches, or remove these nodes first",
+                        few(&nodes)
+                    );
+                    faults.push(Fault::new(format!("{}.{field}", entry.path), message));
+                }
+            }
+        }
+        Item::Node(_, node) => {
+            let Some(by) = present.reached_by(&node.name) else {
+                return;
+            };
+            if node.ec2_profile.as_ref() != Some(&by) {
+                let message = format!(
+                    "must stay \"{by}\": its instance was launched from that, and would be looked for where it is not"
+                );
+                faults.push(Fault::new(format!("{}.ec2_profile", entry.path), message));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The first names of a list, and how many more there are.
+fn few(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    let first: Vec<_> = names.iter().copied().take(SHOWN).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }
 

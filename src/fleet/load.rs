@@ -33,6 +33,12 @@ impl Present {
             .get(node)
             .is_some_and(|row| row.instance_id.is_some() || row.state != NodeState::InService)
     }
+
+    /// The EC2 profile through which the instance of a node is reached that Headroom launched, launches or removes.
+    pub fn reached_by(&self, node: &str) -> Option<String> {
+        let row = self.nodes.get(node).filter(|_| self.is_kept(node))?;
+        self.ids.ec2_profiles.name(row.ec2_profile_id?).ok()
+    }
 }
 
 pub(super) fn load(conn: &mut Connection) -> Result<Present> {

@@ -96,10 +96,8 @@ fn give_back(file: &mut FleetFile, present: &Present) {
         .chain(loose)
         .filter(|node| node.ec2_profile.is_none())
     {
-        let launched = present
-            .nodes
-            .get(&node.name)
-            .filter(|row| row.instance_id.is_some());
+        let kept = present.is_kept(&node.name);
+        let launched = present.nodes.get(&node.name).filter(|_| kept);
         let profile = launched.and_then(|row| row.ec2_profile_id);
         node.ec2_profile = profile.and_then(|id| present.ids.ec2_profiles.name(id).ok());
     }

@@ -60,4 +60,28 @@ pub struct NewCounter {
     pub updated_ms: i64,
 }
 
+/// Periods of a counter without a sample after which its series is stale.
+const STALE_AFTER_PERIODS: i64 = 3;
+
+impl Counter {
+    /// How often it is read: at the ticks that its own period falls on, which is every period unless the tick was changed since.
+    pub fn period_ms(&self, tick_length_ms: i64) -> i64 {
+        let own_ms = self
+            .every_secs
+            .map_or(tick_length_ms, |secs| secs.saturating_mul(1_000))
+            .max(1);
+        let (mut shared_ms, mut rest_ms) = (own_ms, tick_length_ms.max(1));
+        while rest_ms != 0 {
+            (shared_ms, rest_ms) = (rest_ms, shared_ms % rest_ms);
+        }
+        (own_ms / shared_ms).saturating_mul(tick_length_ms.max(1))
+    }
+
+    /// How old a last sample may be before its series is stale.
+    pub fn stale_after_ms(&self, tick_length_ms: i64) -> i64 {
+        self.period_ms(tick_length_ms)
+            .saturating_mul(STALE_AFTER_PERIODS)
+    }
+}
+
 named_queries!(Counter, NewCounter, CounterId, counters, "counter");

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use crate::config::nearest;
+use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::named::named_queries;
 use crate::models::{Ec2ProfileId, SecretId};
@@ -107,6 +108,8 @@ pub struct Ec2Profile {
     pub external_id: Option<String>,
     /// Last change, ms.
     pub updated_ms: i64,
+    /// Last change of the access key, ms: another key may be another account's. 0 = never.
+    pub access_changed_ms: i64,
 }
 
 /// What is written of a [`Ec2Profile`].
@@ -160,6 +163,17 @@ named_queries!(
 );
 
 impl Ec2Profile {
+    /// Notes that EC2 is asked with another access key from now on.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn note_access_change(conn: &mut Connection, id: Ec2ProfileId, now_ms: i64) -> Result<()> {
+        diesel::update(ec2_profiles::table.find(id))
+            .set(ec2_profiles::access_changed_ms.eq(now_ms))
+            .execute(conn)?;
+        Ok(())
+    }
+
     /// Names or ids of security groups.
     ///
     /// # Errors

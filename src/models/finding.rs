@@ -84,6 +84,17 @@ impl Finding {
         Ok(findings::table.count().get_result(conn)?)
     }
 
+    /// Says more of it, until the next look.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn say(conn: &mut Connection, id: FindingId, detail: &str) -> Result<()> {
+        diesel::update(findings::table.find(id))
+            .set(findings::detail.eq(detail))
+            .execute(conn)?;
+        Ok(())
+    }
+
     /// It is settled.
     ///
     /// # Errors

@@ -271,6 +271,33 @@ impl StepRun {
             .collect())
     }
 
+    /// When the last run was made with a step whose action is called so, ms.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn last_asked_ms(conn: &mut Connection, action: &str) -> Result<Option<i64>> {
+        Ok(step_runs::table
+            .inner_join(runs::table)
+            .filter(step_runs::action_name.eq(action))
+            .order(runs::id.desc())
+            .select(runs::created_ms)
+            .first(conn)
+            .optional()?)
+    }
+
+    /// Whether the journal has a step with this token.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn has_token(conn: &mut Connection, token: &str) -> Result<bool> {
+        let found: Option<StepRunId> = step_runs::table
+            .filter(step_runs::token.eq(token))
+            .select(step_runs::id)
+            .first(conn)
+            .optional()?;
+        Ok(found.is_some())
+    }
+
     /// Adds a step.
     ///
     /// # Errors

@@ -1,23 +1,18 @@
 //! What a person or a program may ask for, by page or by API alike: one place for the checks, the audit event and the wake-up.
 
-use std::time::Duration;
-
 use chrono::Utc;
-use tokio::time::Instant;
 
-use crate::actions::ec2::address;
+use crate::actions::ec2::adopting;
 use crate::actions::ec2::inspect::inspect;
-use crate::actions::ec2::settle::{self, Adopted, Settler};
+use crate::actions::ec2::settle::{self, Settler};
 use crate::actions::plan::{self, Plan, RunTarget};
 use crate::app::App;
-use crate::clients::ec2::InstanceState;
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::fleet;
 use crate::models::action::Action;
 use crate::models::audit::{AuditEvent, NewAuditEvent};
 use crate::models::decision::Decision as Ledger;
-use crate::models::finding::Finding;
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
 use crate::models::trigger::Trigger;
@@ -29,8 +24,6 @@ use crate::web::stops;
 
 /// What stands as the reason of a run when nobody gave one.
 const NO_REASON: &str = "started by hand";
-/// What asking EC2 about one instance may take.
-const LOOK_LIMIT: Duration = Duration::from_secs(20);
 /// The longest reason.
 const MAX_REASON: usize = 500;
 
@@ -163,38 +156,7 @@ pub async fn look(app: &App) -> Result<String> {
 /// # Errors
 /// There is no such finding, nothing to adopt, EC2 cannot be asked, or the database fails.
 pub async fn adopt(app: &App, caller: &Caller, id: FindingId) -> Result<String> {
-    let finding = app.db.read(move |conn| Finding::find(conn, id)).await?;
-    let adopted = adoptable(app, &finding).await?;
-    let settler = settler(caller);
-    let adopt = move |conn: &mut Connection| settle::adopt(conn, id, &adopted, &settler);
-    app.db.write(adopt).await
-}
-
-async fn adoptable(app: &App, finding: &Finding) -> Result<Adopted> {
-    let site = app.tools.cloud.site_of(finding.ec2_profile_id).await?;
-    let ids: Vec<_> = finding.instance_id.clone().into_iter().collect();
-    let found = site
-        .ec2
-        .instances(&ids, Instant::now() + LOOK_LIMIT)
-        .await?;
-    let running = found
-        .into_iter()
-        .find(|it| it.state == InstanceState::Running);
-    let instance = running.ok_or_else(|| {
-        Error::Conflict("The instance is not running, so it is not adopted; look again.".into())
-    })?;
-    let from = site.profile.address_from()?;
-    let address = address(&instance, from).ok_or_else(|| {
-        Error::Conflict(format!(
-            "{} has no {}, so it is not adopted.",
-            instance.id,
-            from.as_str()
-        ))
-    })?;
-    Ok(Adopted {
-        instance_id: instance.id,
-        address,
-    })
+    adopting::adopt(&app.db, &app.tools.cloud, id, settler(caller)).await
 }
 
 /// Takes the row of a node away that no instance stands behind; gives the node's name.

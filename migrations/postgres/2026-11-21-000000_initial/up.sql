@@ -63,7 +63,9 @@ CREATE TABLE ec2_profiles (
     secret_access_key_secret BIGINT REFERENCES secrets (id),
     role_arn TEXT,
     external_id TEXT,
-    updated_ms BIGINT NOT NULL
+    updated_ms BIGINT NOT NULL,
+    -- When the access key was changed last: EC2 may have been asked as another account since.
+    access_changed_ms BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE clusters (

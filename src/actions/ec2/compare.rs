@@ -123,7 +123,10 @@ struct Look<'a> {
 impl Look<'_> {
     fn at(&self, orphans: &mut Vec<&Instance>) -> Option<Seen> {
         let node = self.node;
-        if node.state != NodeState::InService {
+        let is_there =
+            |id: &String| (self.instances.iter()).any(|one| one.id == *id && !one.state.is_gone());
+        let stands = node.instance_id.as_ref().is_none_or(is_there);
+        if node.state != NodeState::InService && (stands || self.rows.is_in_work(node)) {
             let word = match node.state {
                 NodeState::Draining => "removal",
                 _ => "launch",
@@ -180,9 +183,14 @@ impl Look<'_> {
             let what = format!("{was} is gone, and {} carries its name", successor.id);
             return self.seen(FindingKind::Replaced, Some(successor.id.clone()), what);
         }
-        let state = instance.map_or("not known to EC2 any more".to_owned(), |instance| {
-            instance.state.to_string()
-        });
+        let state = match instance {
+            Some(instance) => instance.state.to_string(),
+            None if self.profile.access_changed_ms > self.node.created_ms => format!(
+                "not known to EC2 in {}, where it is asked for with another access key than it was launched with: look whether it is in that key's account",
+                self.profile.region
+            ),
+            None => format!("not known to EC2 in {} any more", self.profile.region),
+        };
         self.seen(
             FindingKind::Ghost,
             self.node.instance_id.clone(),
@@ -232,6 +240,7 @@ mod tests {
             role_arn: None,
             external_id: None,
             updated_ms: 0,
+            access_changed_ms: 0,
         }
     }
 
@@ -365,6 +374,20 @@ mod tests {
         assert!(stands(&launching(&["t1"]), &[instance(1, Pending)]).is_empty());
         assert_eq!(
             stands(&launching(&[]), &[instance(1, Running)]),
+            ["unfinished web01 i-1"]
+        );
+    }
+
+    #[test]
+    fn an_unfinished_node_whose_instance_is_gone_can_be_forgotten() {
+        let leaving = |open: &[&str]| {
+            let node = node(1, Some("i-1"), NodeState::Draining);
+            rows(vec![node], &[("t1", 1)], open)
+        };
+        assert!(stands(&leaving(&["t1"]), &[]).is_empty());
+        assert_eq!(stands(&leaving(&[]), &[]), ["ghost web01 i-1"]);
+        assert_eq!(
+            stands(&leaving(&[]), &[instance(1, Running)]),
             ["unfinished web01 i-1"]
         );
     }

@@ -86,9 +86,11 @@ pub async fn drain_and_terminate(
     again
         .await
         .map_err(|cause| ("look again", Stopped::Before(cause)))?;
+    // Where EC2 does not know it, whoever confirms asks again until that is certain.
     site.ec2
         .terminate(id, attempt.deadline)
         .await
+        .map(drop)
         .map_err(|fault: Fault| {
             let certain = !matches!(fault.kind, FaultKind::Lost);
             let stopped = if certain {

@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::SITE_TAG;
 use super::compare::{Rows, compare};
+use super::{SITE_TAG, TOKEN_TAG};
 use crate::actions::Cloud;
 use crate::clients::ec2::Instance;
 use crate::db::{Connection, Db};
 use crate::error::Result;
 use crate::models::cluster::Cluster;
 use crate::models::ec2_profile::Ec2Profile;
-use crate::models::finding::Finding;
+use crate::models::finding::{Finding, Seen};
+use crate::models::former_node::FormerNode;
 use crate::models::node::Node;
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
-use crate::models::{installation, node_claim};
+use crate::models::{FindingKind, installation, node_claim};
 
 /// What asking one account may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -30,8 +31,20 @@ pub struct Look {
     pub instances: usize,
     /// Disagreements that stand now.
     pub findings: usize,
+    /// The instances that no node stands for.
+    pub orphans: Vec<Orphan>,
     /// Accounts that could not be asked; what was found there before still stands.
     pub faults: Vec<String>,
+}
+
+/// An instance that no node stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The instance.
+    pub instance_id: String,
+    /// Whether the journal knows that it was launched here. It does not after a restored backup, or where the database is a copy of
+    /// another's that goes on launching with the same tag.
+    pub is_known: bool,
 }
 
 /// Holds the nodes against the instances of every account that a profile names.
@@ -55,14 +68,49 @@ pub async fn inspect(db: &Db, cloud: &Cloud, now_ms: i64) -> Result<Look> {
         look.instances += instances.len();
         let note = move |conn: &mut Connection| {
             let after = rows(conn)?;
-            let seen = compare(&before, &instances, &after, &group);
+            let mut seen = compare(&before, &instances, &after, &group);
+            let orphans = orphans(conn, &mut seen, &instances)?;
             let profiles: Vec<_> = group.iter().map(|profile| profile.id).collect();
             Finding::replace(conn, &profiles, &seen, now_ms)?;
-            Ok(seen.len())
+            Ok((seen.len(), orphans))
         };
-        look.findings += db.write(note).await?;
+        let (findings, orphans) = db.write(note).await?;
+        look.findings += findings;
+        look.orphans.extend(orphans);
     }
     Ok(look)
+}
+
+/// The orphans among what was seen; what the journal does not know says so.
+fn orphans(
+    conn: &mut Connection,
+    seen: &mut [Seen],
+    instances: &[Instance],
+) -> Result<Vec<Orphan>> {
+    let mut orphans = Vec::new();
+    for seen in seen {
+        let (FindingKind::Orphan, Some(id)) = (seen.kind, seen.instance_id.clone()) else {
+            continue;
+        };
+        let instance = instances.iter().find(|instance| instance.id == id);
+        let token = instance.and_then(|instance| instance.tags.get(TOKEN_TAG));
+        let is_known = match token {
+            Some(token) => {
+                StepRun::has_token(conn, token)? || FormerNode::by_token(conn, token)?.is_some()
+            }
+            None => false,
+        };
+        if !is_known {
+            seen.detail.push_str(
+                "; the journal knows no launch of it (a restored backup, or a copied database?), so it is not reaped by itself",
+            );
+        }
+        orphans.push(Orphan {
+            instance_id: id,
+            is_known,
+        });
+    }
+    Ok(orphans)
 }
 
 /// Profiles that reach the same machines.

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 
-use crate::actions::Attempt;
+use crate::actions::{Attempt, capacity_change};
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::cluster::Cluster;
@@ -11,7 +11,12 @@ use crate::models::hold::Hold;
 use crate::models::node::{NewNode, Node};
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
-use crate::models::{HoldScope, NodeId, NodeState, StepTarget, node_claim, to_ms};
+use crate::models::{
+    HoldScope, NodeId, NodeState, RunId, StepState, StepTarget, node_claim, to_ms,
+};
+
+/// Between reading a cluster's nodes for a step and writing down that it has begun, nothing takes longer.
+const RESOLVING_MS: i64 = 60_000;
 
 /// What is to go.
 #[derive(Debug, Clone)]
@@ -82,7 +87,7 @@ pub async fn begin(attempt: &Attempt, removal: Removal) -> Result<Leaving> {
     attempt.write(write).await
 }
 
-/// Whether the node may still be terminated: it is the step's, and the cluster has enough others.
+/// Whether the node may still be terminated: it is the step's, nobody else is at work on it, and the cluster has enough others.
 ///
 /// # Errors
 /// It may not; the message says why.
@@ -100,6 +105,10 @@ pub async fn still(attempt: &Attempt) -> Result<()> {
         }
         if let Some(hold) = held(conn, &node.name, to_ms(Utc::now()))? {
             return Err(hold);
+        }
+        let own = run_of(conn, &token)?;
+        if let Some(busy) = busy(conn, &node, &own)? {
+            return Err(busy);
         }
         let cluster = Cluster::find(conn, node.cluster_id)?;
         enough(conn, &cluster, 0)
@@ -160,7 +169,7 @@ fn choose(conn: &mut Connection, removal: &Removal, now_ms: i64) -> Result<Node>
         } else if let Some(hold) = held(conn, &node.name, now_ms)? {
             Some(hold)
         } else {
-            busy(conn, &node.name, &removal.run)?
+            busy(conn, &node, &removal.run)?
         };
         match refusal {
             None => return Ok(node),
@@ -190,13 +199,46 @@ fn held(conn: &mut Connection, node: &str, now_ms: i64) -> Result<Option<Error>>
     }))
 }
 
-/// Another run that is at work on the node.
-fn busy(conn: &mut Connection, node: &str, run: &str) -> Result<Option<Error>> {
-    let open: Vec<_> = Run::open(conn)?.into_iter().map(|open| open.id).collect();
-    let on_node = StepRun::of_runs(conn, &open)?.into_iter().find(|step| {
-        matches!(step.target, StepTarget::Node | StepTarget::LastNode)
-            && step.target_name.as_deref() == Some(node)
-            && step.run_id.to_string() != run
+/// Another run that is at work on the node: by its name, as the one that launched it, or on the whole cluster.
+fn busy(conn: &mut Connection, node: &Node, own: &str) -> Result<Option<Error>> {
+    let mut open = Run::open(conn)?;
+    open.retain(|run| run.id.to_string() != own);
+    let ids: Vec<_> = open.iter().map(|run| run.id).collect();
+    let here = |run: RunId| {
+        let mut of_cluster = open.iter();
+        of_cluster.any(|open| open.id == run && open.cluster_id == Some(node.cluster_id))
+    };
+    let claims = node_claim::of_node(conn, node.id)?;
+    let mut steps = StepRun::of_runs(conn, &ids)?.into_iter();
+    let at_work = steps.find(|step| match step.target {
+        _ if step.token.as_ref().is_some_and(|it| claims.contains(it)) => true,
+        StepTarget::Node | StepTarget::LastNode => step.target_name.as_ref() == Some(&node.name),
+        StepTarget::Cluster => here(step.run_id) && is_on_all_nodes(step, node),
+        StepTarget::None => false,
     });
-    Ok(on_node.map(|step| Error::Conflict(format!("run {} is at work on {node}", step.run_id))))
+    Ok(at_work.map(|step| {
+        Error::Conflict(format!(
+            "run {} is at work on {} (step \"{}\")",
+            step.run_id, node.name, step.name
+        ))
+    }))
+}
+
+/// Whether a step on the whole cluster is under way and may act on this node. One that began well after the node was taken out of service
+/// was given the nodes without it; one that launches or removes has a claim on its node.
+fn is_on_all_nodes(step: &StepRun, node: &Node) -> bool {
+    let under_way = matches!(step.state, StepState::Started | StepState::Undoing);
+    let without_it = node.state == NodeState::Draining
+        && step
+            .started_ms
+            .is_some_and(|at_ms| at_ms > node.updated_ms.saturating_add(RESOLVING_MS));
+    under_way && !without_it && capacity_change(&step.kind) == 0
+}
+
+/// The run whose open step has this token.
+fn run_of(conn: &mut Connection, token: &str) -> Result<String> {
+    let open: Vec<_> = Run::open(conn)?.into_iter().map(|run| run.id).collect();
+    let mut steps = StepRun::of_runs(conn, &open)?.into_iter();
+    let own = steps.find(|step| step.token.as_deref() == Some(token));
+    Ok(own.map_or_else(String::new, |step| step.run_id.to_string()))
 }

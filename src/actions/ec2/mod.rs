@@ -1,16 +1,17 @@
 //! What the kinds that launch, register and remove instances share.
 
+pub mod adopting;
 pub mod compare;
 pub(super) mod draining;
 pub mod inspect;
 pub(super) mod launching;
 pub(super) mod leaving;
+pub(super) mod lowest;
 pub(super) mod reap;
 pub(super) mod rows;
 pub mod settle;
+pub mod unasked;
 pub(super) mod wait;
-
-pub use wait::address;
 
 use std::time::Duration;
 

@@ -4,16 +4,16 @@ use chrono::Utc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::wait::{Wait, terminated};
-use super::{Progress, at};
-use crate::actions::{Attempt, Effect, Found, Outcome};
+use super::wait::{Wait, ended, refuse_doubt, terminated};
+use super::{Progress, SITE_TAG, at};
+use crate::actions::{Attempt, Effect, Found, Outcome, Site};
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::models::former_node::FormerNode;
 use crate::models::node::Node;
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
-use crate::models::{NodeState, node_claim, to_ms};
+use crate::models::{NodeState, installation, node_claim, to_ms};
 
 /// A reaping that can begin.
 pub struct Reap {
@@ -43,24 +43,51 @@ impl Reap {
         let id = &self.instance_id;
         progress.give("instance_id", id.clone());
         self.check(attempt, false).await?;
+        self.look(attempt, &site).await?;
         for balancer in site.balancers() {
             site.ec2.deregister(&balancer, id, attempt.deadline).await?;
         }
         self.check(attempt, false).await?;
-        site.ec2.terminate(id, attempt.deadline).await?;
+        let node = self.look(attempt, &site).await?;
         let ids = [id.clone()];
-        terminated(
-            &Wait {
-                attempt: None,
-                ..Wait::of(attempt)
-            },
-            &site,
-            &ids,
-        )
-        .await?;
+        let wait = Wait {
+            attempt: None,
+            ..Wait::of(attempt)
+        };
+        let unknown = terminated(&wait, &site, &ids, attempt.tools.cloud.pace.settle).await?;
+        if let (false, Some(node)) = (unknown.is_empty(), &node) {
+            refuse_doubt(&site, node)?;
+        }
         self.check(attempt, true).await?;
-        progress.done("reap", format!("{id} is terminated"));
+        progress.done("reap", ended(&ids, &unknown));
         Ok(())
+    }
+
+    /// Refuses an instance that does not carry this Headroom's tag (any more), and one that EC2 does not list and no node names. Gives the
+    /// node that names it.
+    async fn look(&self, attempt: &Attempt, site: &Site) -> Result<Option<Node>> {
+        let id = self.instance_id.clone();
+        let read =
+            move |conn: &mut Connection| Ok((node_of(conn, &id)?, installation::known_tag(conn)?));
+        let (node, ours) = attempt.tools.db.read(read).await?;
+        let ids = [self.instance_id.clone()];
+        let found = site.ec2.instances(&ids, attempt.deadline).await?;
+        let refusal = match found.first() {
+            Some(instance) if instance.state.is_gone() => None,
+            Some(instance) => (ours.is_none() || instance.tags.get(SITE_TAG) != ours.as_ref())
+                .then(|| format!("it does not carry this Headroom's tag {SITE_TAG}")),
+            None => node.is_none().then(|| {
+                let region = &site.profile.region;
+                format!("EC2 in {region} does not list it and no node names it; look again on the page Instances")
+            }),
+        };
+        match refusal {
+            None => Ok(node),
+            Some(why) => Err(Error::Conflict(format!(
+                "{} is not reaped: {why}",
+                self.instance_id
+            ))),
+        }
     }
 
     /// Refuses an instance that serves or is at work; with `gone`, takes the row of an unfinished node away.

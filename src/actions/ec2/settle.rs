@@ -151,6 +151,11 @@ pub fn forget(conn: &mut Connection, id: FindingId, settler: &Settler) -> Result
     Ok(node.name)
 }
 
+/// What the action is called that terminates an instance of a finding.
+pub(super) fn reaping(instance: &str) -> String {
+    format!("reap {instance}")
+}
+
 /// The run that terminates the instance of a finding, to be inserted and driven as any other.
 ///
 /// # Errors
@@ -170,7 +175,7 @@ pub fn reap(conn: &mut Connection, id: FindingId, settler: &Settler) -> Result<P
         )));
     };
     let profile = Ec2Profile::find(conn, finding.ec2_profile_id)?;
-    let name = format!("reap {instance}");
+    let name = reaping(&instance);
     let open: Vec<_> = Run::open(conn)?.into_iter().map(|run| run.id).collect();
     let mut steps = StepRun::of_runs(conn, &open)?.into_iter();
     if let Some(step) = steps.find(|step| step.action_name == name) {

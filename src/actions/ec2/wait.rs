@@ -7,9 +7,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::actions::{Attempt, Site};
-use crate::clients::ec2::{Balancer, Health, Instance, InstanceState};
+use crate::clients::ec2::{Balancer, Health, Instance, InstanceState, Termination};
 use crate::error::{Error, Result};
 use crate::models::ec2_profile::AddressFrom;
+use crate::models::node::Node;
 
 /// What sshd may take to greet.
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
@@ -188,22 +189,73 @@ pub async fn drained(wait: &Wait<'_>, site: &Site, balancer: &Balancer, id: &str
     .await
 }
 
-/// Waits until instances are gone; EC2 forgets them some time after.
-pub async fn terminated(wait: &Wait<'_>, site: &Site, ids: &[String]) -> Result<()> {
+/// Has instances terminated, and waits until they are gone; gives those that EC2 does not know.
+///
+/// Gone is what EC2 shows as terminated. One that it does not list is terminated by name all the same, and EC2 has to say for the settle time
+/// that it does not know it: a new instance may be missing from the lists, and be unknown here and there, for so long.
+pub async fn terminated(
+    wait: &Wait<'_>,
+    site: &Site,
+    ids: &[String],
+    settle: Duration,
+) -> Result<Vec<String>> {
+    let begun = Instant::now();
     let what = format!("{} to be terminated", ids.join(", "));
     wait.until(&what, async || {
         let found = site.ec2.instances(ids, wait.deadline).await?;
-        let left = found
-            .iter()
-            .filter(|instance| instance.state != InstanceState::Terminated);
-        let left: Vec<_> = left
-            .map(|instance| format!("{} {}", instance.id, instance.state))
-            .collect();
+        let settled = begun.elapsed() >= settle;
+        let (mut left, mut unknown) = (Vec::new(), Vec::new());
+        for id in ids {
+            let listed = found.iter().find(|instance| instance.id == *id);
+            let state = listed.map(|instance| instance.state);
+            match state {
+                Some(InstanceState::Terminated) => continue,
+                Some(InstanceState::ShuttingDown) => {}
+                _ => match site.ec2.terminate(id, wait.deadline).await? {
+                    Termination::NotKnown if state.is_none() && settled => {
+                        unknown.push(id.clone());
+                        continue;
+                    }
+                    Termination::NotKnown | Termination::Begun => {}
+                },
+            }
+            let state = state.map_or("not listed", InstanceState::as_str);
+            left.push(format!("{id} {state}"));
+        }
         Ok(if left.is_empty() {
-            Seen::Yes(())
+            Seen::Yes(unknown)
         } else {
             Seen::NotYet(left.join(", "))
         })
     })
     .await
+}
+
+/// How instances ended, in words.
+pub fn ended(ids: &[String], unknown: &[String]) -> String {
+    let seen = ids.iter().filter(|id| !unknown.contains(id));
+    let seen = seen.map(|id| format!("{id} is terminated"));
+    let unknown = unknown.iter();
+    let unknown = unknown.map(|id| format!("EC2 does not know {id} any more"));
+    seen.chain(unknown).collect::<Vec<_>>().join(", ")
+}
+
+/// Refuses to take it that an instance is gone because EC2 does not know it, where who asks was changed since its node was made: it may be
+/// another account's.
+///
+/// # Errors
+/// `Conflict`: a person has to look.
+pub fn refuse_doubt(site: &Site, node: &Node) -> Result<()> {
+    let profile = &site.profile;
+    if profile.access_changed_ms <= node.created_ms {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "EC2 in {} does not know {}, and the access key of the ec2 profile \"{}\" was changed after the launch, so that it may be in another account; \
+         look there, then forget {} on the page Instances",
+        profile.region,
+        node.instance_id.as_deref().unwrap_or("its instance"),
+        profile.name,
+        node.name
+    )))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::{Account, Balancer, Fault, FaultKind, Health, Instance, Launch};
+use super::{Account, Balancer, Fault, FaultKind, Health, Instance, Launch, Termination};
 
 /// EC2, which this build does not speak.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ refused! {
     /// Gives an instance tags.
     tag(id: &str, tags: &BTreeMap<String, String>, deadline: Instant) -> ();
     /// Has an instance terminated.
-    terminate(id: &str, deadline: Instant) -> ();
+    terminate(id: &str, deadline: Instant) -> Termination;
     /// Puts an instance behind a balancer.
     register(balancer: &Balancer, id: &str, deadline: Instant) -> ();
     /// Takes an instance from behind a balancer.

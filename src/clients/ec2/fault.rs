@@ -21,8 +21,10 @@ pub enum FaultKind {
     Expired,
     /// What was named does not exist.
     NotFound,
-    /// The token was used before, for something else.
+    /// The token was used before, for something else: an earlier launch with it was accepted.
     TokenReused,
+    /// The token was used before, and the instance that it gave is terminated.
+    TokenSpent,
     /// The instance is protected against this.
     Protected,
     /// Anything else: asking again gives the same answer.
@@ -110,7 +112,8 @@ pub(super) fn kind_of(code: &str, status: u16) -> FaultKind {
         | "PendingVerification"
         | "AccessDenied"
         | "AccessDeniedException" => FaultKind::Auth,
-        "IdempotentParameterMismatch" | "IdempotentInstanceTerminated" => FaultKind::TokenReused,
+        "IdempotentParameterMismatch" => FaultKind::TokenReused,
+        "IdempotentInstanceTerminated" => FaultKind::TokenSpent,
         "OperationNotPermitted" => FaultKind::Protected,
         "InvalidInstanceID.NotFound"
         | "InvalidInstanceID.Malformed"
@@ -138,6 +141,7 @@ mod tests {
             ("InternalError", 500, FaultKind::Lost),
             ("", 502, FaultKind::Lost),
             ("IdempotentParameterMismatch", 400, FaultKind::TokenReused),
+            ("IdempotentInstanceTerminated", 400, FaultKind::TokenSpent),
             ("InvalidAMIID.NotFound", 400, FaultKind::Refused),
             ("RequestExpired", 400, FaultKind::Expired),
             ("OperationNotPermitted", 400, FaultKind::Protected),

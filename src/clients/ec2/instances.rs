@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 
-use super::{Ec2, Fault, FaultKind, Instance, InstanceState, Launch};
+use super::{Ec2, Fault, FaultKind, Instance, InstanceState, Launch, Termination};
 
 /// Ids that one description asks for.
 const IDS_AT_ONCE: usize = 200;
@@ -153,18 +153,19 @@ impl Ec2 {
         call.await.map(drop)
     }
 
-    /// Has an instance terminated; one that is unknown counts as gone.
+    /// Has an instance terminated. That EC2 does not know it is no proof that it is gone.
     ///
     /// # Errors
     /// `Protected`, or EC2 cannot be asked.
-    pub async fn terminate(&self, id: &str, deadline: Instant) -> Result<(), Fault> {
+    pub async fn terminate(&self, id: &str, deadline: Instant) -> Result<Termination, Fault> {
         let what = format!("terminate {id}");
         let call = self.call(deadline, &what, |clients| {
             clients.ec2.terminate_instances().instance_ids(id).send()
         });
         match call.await {
-            Err(fault) if fault.kind == FaultKind::NotFound => Ok(()),
-            other => other.map(drop),
+            Ok(_) => Ok(Termination::Begun),
+            Err(fault) if fault.kind == FaultKind::NotFound => Ok(Termination::NotKnown),
+            Err(fault) => Err(fault),
         }
     }
 }

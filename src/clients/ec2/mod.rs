@@ -126,6 +126,15 @@ impl fmt::Display for InstanceState {
     }
 }
 
+/// What came of having an instance terminated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Termination {
+    /// It goes, or is gone.
+    Begun,
+    /// EC2 does not know it: it is long gone, too new to be known everywhere, or somewhere else.
+    NotKnown,
+}
+
 /// An instance as EC2 describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use headroom::models::{NodeState, OnFailure, RunState, StepState};
+use headroom::error::Result;
+use headroom::models::run::Run;
+use headroom::models::{NodeState, OnFailure, RunId, RunState, StepState, Via};
+use headroom::runs::control::{self, Decision};
 use serde_json::json;
 
 use super::world::{World, deploy};
+use crate::runs::lab::{KINDS, Planned};
 use crate::support::faults::Fault;
 
 /// Drives a launch that must fail, be taken back and leave nothing; gives its error.
@@ -134,44 +138,63 @@ async fn a_balancer_that_refuses_has_the_instance_taken_back() {
     );
 }
 
+/// Has a person take the launch of a run back.
+fn undo(world: &World, run: RunId) -> Result<Run> {
+    let step = world.lab.step(run, "add");
+    world.lab.db.write_blocking(|conn| {
+        let ann = Decision {
+            kinds: KINDS,
+            ..Decision::new("ann", Via::Cli, "not wanted", 1)
+        };
+        control::undo_step(conn, run, step.id, &ann)
+    })
+}
+
 #[tokio::test]
 async fn a_protected_instance_that_cannot_be_taken_back_is_told() {
     let world = World::new();
-    let node = world.deployed().await;
-    let id = node.instance_id.unwrap();
-    let run = headroom::models::RunId(1);
-    world.cloud.ask_ec2(&format!(
-        "Action=ModifyInstanceAttribute&InstanceId={id}&DisableApiTermination.Value=true"
-    ));
-    let step = world.lab.step(run, "add");
-    let decide = |conn: &mut _| {
-        let ann = headroom::runs::control::Decision {
-            kinds: crate::runs::lab::KINDS,
-            ..headroom::runs::control::Decision::new(
-                "ann",
-                headroom::models::Via::Cli,
-                "not wanted",
-                1,
-            )
-        };
-        headroom::runs::control::undo_step(conn, run, step.id, &ann)
-    };
-    world.lab.write(decide);
+    let protected = Fault::Refuse(400, "OperationNotPermitted");
+    world.faults.inject("TerminateInstances", protected, 1);
+    let run = world.lab.plan(
+        OnFailure::Undo,
+        &[
+            deploy(json!({})).within(20),
+            Planned::script("bad", "exit 3").within(20),
+        ],
+    );
     world.lab.drive(run).await;
-    assert_eq!(world.lab.states(run), [StepState::UndoFailed]);
+    assert_eq!(
+        world.lab.states(run),
+        [StepState::UndoFailed, StepState::Failed]
+    );
     let error = world.lab.error(run, "add");
     assert!(
         error.contains("take the protection off the instance"),
         "{error}"
     );
     assert_eq!(world.nodes().len(), 1, "what is there stays known");
-    world.cloud.ask_ec2(&format!(
-        "Action=ModifyInstanceAttribute&InstanceId={id}&DisableApiTermination.Value=false"
-    ));
-    world.lab.write(decide);
+    undo(&world, run).unwrap();
     world.lab.drive(run).await;
-    assert_eq!(world.lab.states(run), [StepState::Undone]);
+    assert_eq!(
+        world.lab.states(run),
+        [StepState::Undone, StepState::Failed]
+    );
     world.no_leak("protected").await;
+}
+
+#[tokio::test]
+async fn a_launch_whose_run_is_over_is_not_taken_back_but_removed() {
+    let world = World::new();
+    let node = world.deployed().await;
+    let error = undo(&world, RunId(1)).unwrap_err().to_string();
+    assert!(
+        error.contains("web01 is in_service since then")
+            && error.contains("remove it with a RemoveEc2Node on web01"),
+        "{error}"
+    );
+    assert_eq!(world.lab.states(RunId(1)), [StepState::Succeeded]);
+    assert_eq!(world.node("web01"), Some(node));
+    assert_eq!(world.faults.calls("TerminateInstances"), 0);
 }
 
 #[tokio::test]
@@ -210,4 +233,57 @@ async fn an_account_that_is_full_says_so() {
     );
     let error = fails(&world, RunState::Failed).await;
     assert!(error.contains("ask AWS for a higher quota"), "{error}");
+}
+
+#[tokio::test]
+async fn an_undo_asks_again_for_an_instance_that_ec2_does_not_know_yet() {
+    let world = World::new();
+    world.edit(|profile| profile.wait_for = "running".into());
+    let refused = Fault::Refuse(400, "LoadBalancerNotFound");
+    world
+        .faults
+        .inject("RegisterInstancesWithLoadBalancer", refused, 1);
+    let unknown = Fault::Refuse(400, "InvalidInstanceID.NotFound");
+    world.faults.inject("TerminateInstances", unknown, 2);
+    fails(&world, RunState::Undone).await;
+    assert_eq!(world.faults.calls("TerminateInstances"), 3);
+}
+
+#[tokio::test]
+async fn a_token_that_was_used_for_something_else_is_no_proof_that_nothing_was_launched() {
+    let world = World::new();
+    let reused = Fault::Refuse(400, "IdempotentParameterMismatch");
+    world.faults.inject("RunInstances", Fault::LoseReply, 1);
+    world.faults.inject("RunInstances", reused, 1);
+    // The instance is there, and EC2's lists do not know it yet.
+    world
+        .faults
+        .inject("DescribeInstances", Fault::ListNothing, 1000);
+    let run = world
+        .lab
+        .plan(OnFailure::Stop, &[deploy(json!({})).within(6)]);
+    assert_eq!(world.lab.drive(run).await, RunState::Failed);
+    let error = world.lab.error(run, "add");
+    assert!(
+        error.contains("EC2 has accepted an earlier launch") && error.contains("undo the step"),
+        "{error}"
+    );
+    assert_eq!(world.nodes().len(), 1, "its node stays, for the undo");
+    world.faults.clear();
+    assert_eq!(world.cloud.alive().await.len(), 1);
+    undo(&world, run).unwrap();
+    world.lab.drive(run).await;
+    assert_eq!(world.lab.states(run), [StepState::Undone]);
+    world.no_leak("token reused").await;
+    assert_eq!(world.former()[0].reason, "its launch was taken back");
+}
+
+#[tokio::test]
+async fn a_token_whose_instance_is_terminated_gives_nothing_to_look_for() {
+    let world = World::new();
+    let spent = Fault::Refuse(400, "IdempotentInstanceTerminated");
+    world.faults.inject("RunInstances", spent, 1);
+    let error = fails(&world, RunState::Failed).await;
+    assert!(error.contains("IdempotentInstanceTerminated"), "{error}");
+    assert!(world.former()[0].reason.starts_with("it was not launched"));
 }

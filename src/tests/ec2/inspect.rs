@@ -1,5 +1,6 @@
 //! Instances without a node, nodes without an instance, and what a person does about them.
 
+use headroom::actions::ec2::adopting::adopt;
 use headroom::actions::ec2::inspect::inspect;
 use headroom::actions::ec2::settle::{self, Adopted, Settler};
 use headroom::models::finding::Finding;
@@ -229,4 +230,30 @@ async fn an_account_that_cannot_be_asked_changes_nothing_that_is_known() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].seen_ms, 1);
     assert_eq!(NodeState::InService, node.state);
+}
+
+#[tokio::test]
+async fn a_node_whose_removal_nobody_goes_on_with_is_adopted_back_behind_its_balancers() {
+    let world = World::new();
+    let node = world.deployed().await;
+    let id = node.instance_id.clone().unwrap();
+    world.cloud.remove_members("web-elb");
+    world.lab.write(|conn| {
+        use diesel::prelude::*;
+        use headroom::schema::nodes;
+        diesel::update(nodes::table.find(node.id))
+            .set(nodes::state.eq(NodeState::Draining))
+            .execute(conn)?;
+        Ok(())
+    });
+    let found = world.look(1).await;
+    assert_eq!(kinds(&found), [FindingKind::Unfinished]);
+    let cloud = &world.lab.ctx.tools.cloud;
+    let name = adopt(&world.lab.db, cloud, found[0].id, ann())
+        .await
+        .unwrap();
+    assert_eq!(name, "web01");
+    assert_eq!(world.node("web01").unwrap().state, NodeState::InService);
+    assert_eq!(world.cloud.members("web-elb"), [id]);
+    assert!(world.look(2).await.is_empty());
 }

@@ -8,5 +8,6 @@ mod faults;
 mod fence;
 mod inspect;
 mod matrix;
+mod reaping;
 mod remove;
 mod world;

@@ -1,10 +1,17 @@
 //! A node leaves: never one too many, never without draining, and back into service when it may not go after all.
 
+use headroom::models::counter::{Counter, NewCounter};
 use headroom::models::node::Node;
-use headroom::models::{NodeState, RunState};
+use headroom::models::step_run::{StepChange, StepRun};
+use headroom::models::{
+    Comparison, CounterId, CounterKind, Missing, NodeState, OnFailure, RunId, RunState, StepState,
+    StepTarget, to_ms,
+};
+use headroom::samples::{SeriesKey, Store, Write};
 use serde_json::json;
 
 use super::world::{World, remove};
+use crate::runs::lab::Planned;
 use crate::support::faults::Fault;
 
 fn in_service(world: &World) -> Vec<String> {
@@ -176,4 +183,200 @@ async fn a_named_node_goes_and_one_that_headroom_did_not_launch_is_refused() {
     let error = world.lab.error(own, "remove n1");
     assert!(error.contains("n1 was not launched by Headroom"), "{error}");
     world.no_leak("by name").await;
+}
+
+#[tokio::test]
+async fn an_instance_that_is_missing_from_the_list_is_terminated_by_name() {
+    let world = World::new();
+    three(&world).await;
+    world
+        .faults
+        .inject("DescribeInstances", Fault::ListNothing, 3);
+    let run = world.removal();
+    assert_eq!(
+        world.lab.drive(run).await,
+        RunState::Succeeded,
+        "{:#?}",
+        world.lab.steps(run)
+    );
+    assert!(world.faults.calls("TerminateInstances") >= 1);
+    assert_eq!(world.former()[0].reason, "removed");
+    world.no_leak("missing from the list").await;
+}
+
+/// EC2 as another account sees it: neither listed nor known.
+fn elsewhere(world: &World) {
+    let unknown = Fault::Refuse(400, "InvalidInstanceID.NotFound");
+    world
+        .faults
+        .inject("DescribeInstances", Fault::ListNothing, 1000);
+    world.faults.inject("TerminateInstances", unknown, 1000);
+}
+
+#[tokio::test]
+async fn what_ec2_does_not_know_is_gone_only_after_a_while_and_with_the_key_of_its_launch() {
+    let world = World::new();
+    three(&world).await;
+    world.lab.write(|conn| {
+        use headroom::models::ec2_profile::Ec2Profile;
+        let profile = Ec2Profile::by_name(conn, "small")?;
+        let now_ms = headroom::models::to_ms(chrono::Utc::now());
+        Ec2Profile::note_access_change(conn, profile.id, now_ms)
+    });
+    elsewhere(&world);
+    let doubted = world.removal();
+    assert_eq!(world.lab.drive(doubted).await, RunState::Failed);
+    let error = world.lab.error(doubted, "remove");
+    assert!(
+        error.contains("may be in another account") && error.contains("web03 is back in service"),
+        "{error}"
+    );
+    world.faults.clear();
+    assert_eq!(in_service(&world).len(), 3);
+    world.no_leak("another account").await;
+
+    world.lab.write(|conn| {
+        use headroom::models::ec2_profile::Ec2Profile;
+        let profile = Ec2Profile::by_name(conn, "small")?;
+        Ec2Profile::note_access_change(conn, profile.id, 0)
+    });
+    elsewhere(&world);
+    let begun = std::time::Instant::now();
+    let run = world.removal();
+    assert_eq!(world.lab.drive(run).await, RunState::Succeeded);
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(600));
+    assert_eq!(
+        world.former()[0].reason,
+        "removed; EC2 does not know its instance any more"
+    );
+    let report = world.lab.report(run, "remove").0;
+    let last = report.last().unwrap();
+    assert!(
+        last.stdout.starts_with("EC2 does not know i-"),
+        "{}",
+        last.stdout
+    );
+}
+
+/// A run with a step on the whole cluster, which nobody drives.
+fn release(world: &World) -> (RunId, StepRun) {
+    let release = Planned::script("release", "true").on(StepTarget::Cluster);
+    let run = world.lab.plan(OnFailure::Stop, &[release]);
+    (run, world.lab.step(run, "release"))
+}
+
+/// The step is under way since an instant.
+fn started(world: &World, step: &StepRun, at_ms: i64) {
+    let change = StepChange {
+        started_ms: Some(Some(at_ms)),
+        ..StepChange::to(StepState::Started)
+    };
+    let from = [StepState::Planned];
+    assert!(
+        world
+            .lab
+            .write(|conn| StepRun::change(conn, step.id, &from, &change))
+    );
+}
+
+#[tokio::test]
+async fn a_node_stays_while_another_run_is_at_work_on_its_cluster() {
+    let world = World::new();
+    three(&world).await;
+    let (other, step) = release(&world);
+    started(&world, &step, 1);
+    let run = world.removal();
+    assert_eq!(world.lab.drive(run).await, RunState::Failed);
+    let error = world.lab.error(run, "remove");
+    let told = format!("run {other} is at work on web03 (step \"release\")");
+    assert!(error.contains(&told), "{error}");
+    assert_eq!(in_service(&world).len(), 3);
+    assert_eq!(world.faults.calls("DeregisterInstancesFromLoadBalancer"), 0);
+}
+
+#[tokio::test]
+async fn what_began_while_the_node_was_being_taken_out_puts_it_back() {
+    let world = World::new();
+    three(&world).await;
+    let (other, step) = release(&world);
+    let slow = Fault::Delay(std::time::Duration::from_secs(1));
+    world
+        .faults
+        .inject("DeregisterInstancesFromLoadBalancer", slow, 1);
+    let run = world.removal();
+    let meanwhile = async {
+        while world.faults.calls("DeregisterInstancesFromLoadBalancer") == 0 {
+            tokio::task::yield_now().await;
+        }
+        started(&world, &step, to_ms(chrono::Utc::now()));
+    };
+    let (state, ()) = tokio::join!(world.lab.drive(run), meanwhile);
+    assert_eq!(state, RunState::Failed);
+    let error = world.lab.error(run, "remove");
+    assert!(
+        error.contains(&format!("run {other} is at work on web03"))
+            && error.contains("web03 is back in service"),
+        "{error}"
+    );
+    world.no_leak("released meanwhile").await;
+}
+
+/// What the collectors would have kept of a counter.
+async fn keep(world: &World, key: SeriesKey, age_ms: i64, value: f64) {
+    let tick_ms = (to_ms(chrono::Utc::now()) - age_ms) / 1_000 * 1_000;
+    let write = Write {
+        key,
+        tick_ms,
+        measured_ms: tick_ms,
+        took_ms: 1,
+        outcome: Ok(value),
+        breach: None,
+    };
+    let store = Store::embedded(&world.lab.path("samples.db")).unwrap();
+    store.write(&[write]).await.unwrap();
+}
+
+fn counter(world: &World) -> CounterId {
+    let new = NewCounter {
+        name: "load1".into(),
+        kind: CounterKind::Ssh,
+        settings: json!({"script": "cut -d' ' -f1 /proc/loadavg"}).to_string(),
+        threshold: 4.0,
+        comparison: Comparison::Greater,
+        unit: None,
+        every_secs: None,
+        timeout_secs: 10,
+        missing: Missing::Hold,
+        updated_ms: 0,
+    };
+    world.lab.write(|conn| Counter::insert(conn, &new)).id
+}
+
+#[tokio::test]
+async fn the_node_with_the_lowest_fresh_value_goes_and_none_by_what_it_was_once() {
+    let world = World::new();
+    let nodes = three(&world).await;
+    let counter = counter(&world);
+    let key = |at: usize| SeriesKey::Ssh {
+        node: nodes[at].id,
+        counter,
+    };
+    let lowest = || {
+        let step = remove(json!({"select": "lowest:load1"})).within(20);
+        world.lab.plan(OnFailure::Stop, &[step])
+    };
+    keep(&world, key(0), 3_600_000, 0.1).await;
+    let stale = lowest();
+    assert_eq!(world.lab.drive(stale).await, RunState::Failed);
+    let error = world.lab.error(stale, "remove");
+    assert!(
+        error.contains("no node has a value of load1 from the last 180 s"),
+        "{error}"
+    );
+    keep(&world, key(1), 1_000, 2.0).await;
+    keep(&world, key(2), 1_000, 3.0).await;
+    let run = lowest();
+    assert_eq!(world.lab.drive(run).await, RunState::Succeeded);
+    assert_eq!(in_service(&world), ["web01", "web03"]);
+    world.no_leak("lowest").await;
 }

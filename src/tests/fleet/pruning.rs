@@ -1,6 +1,7 @@
 //! What pruning removes, and what it leaves or refuses.
 
 use diesel::prelude::*;
+use headroom::fleet::Options;
 use headroom::models::action::Action;
 use headroom::models::cluster::Cluster;
 use headroom::models::{ClusterId, NodeState, RunState, StepTarget};
@@ -166,6 +167,56 @@ fn naming_a_launched_node_changes_it_but_not_what_it_was_launched_from() {
     let node = headroom::models::node::Node::by_name(conn, "web02").unwrap();
     assert_eq!(node.instance_id.as_deref(), Some("i-1"));
     assert!(node.ec2_profile_id.is_some());
+}
+
+const SMALL_PROFILE: &str = "name: web-small, image_id: ami-2, instance_type: t3.small";
+
+#[test]
+fn where_a_launched_instance_is_looked_for_stays_while_its_node_stands() {
+    let bench = Bench::sqlite();
+    bench.apply(WEB);
+    set_state(&bench, "web02", NodeState::Provisioning, None);
+    let other = format!(
+        "ec2_profiles:\n  - {{ {SMALL_PROFILE}, region: us-east-1, endpoint_url: \"http://ec2.example.org\", role_arn: \"arn:aws:iam::1:role/x\" }}\n  \
+         - {{ name: other, region: eu-west-1, image_id: ami-1, instance_type: t3.small }}\n\
+         clusters: [{{ name: web, min_nodes: 2, max_nodes: 10, nodes: [{{ name: web02, address: new, ssh_profile: ops, ec2_profile: other }}] }}]"
+    );
+    let told = faults(bench.apply_with(&other, Options::default()));
+    for expected in [
+        "ec2_profiles[0].region: cannot change while the instances of web02 are reached by it",
+        "ec2_profiles[0].endpoint_url: cannot change",
+        "ec2_profiles[0].role_arn: cannot change",
+        "remove these nodes first",
+        "clusters[0].nodes[0].ec2_profile: must stay \"web-small\"",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    let unnamed = "clusters: [{ name: web, min_nodes: 2, max_nodes: 10, nodes: [{ name: web02, address: new, ssh_profile: ops }] }]";
+    bench.apply(unnamed);
+    let standing = || {
+        let conn = &mut *bench.db.connection().unwrap();
+        let node = headroom::models::node::Node::by_name(conn, "web02").unwrap();
+        let profile = headroom::models::ec2_profile::Ec2Profile::by_name(conn, "web-small");
+        (node.ec2_profile_id.is_some(), profile.unwrap())
+    };
+    assert!(standing().0, "a launch under way keeps its profile");
+    assert_eq!(standing().1.access_changed_ms, 0);
+
+    let rotated = format!(
+        "ec2_profiles: [{{ {SMALL_PROFILE}, region: eu-west-1, access_key_id: AKIA2, secret_access_key: s }}]"
+    );
+    bench.apply(&rotated);
+    assert_eq!(
+        standing().1.access_changed_ms,
+        NOW_MS,
+        "another key is noted"
+    );
+
+    set_state(&bench, "web02", NodeState::InService, None);
+    bench.apply(&format!(
+        "ec2_profiles: [{{ {SMALL_PROFILE}, region: us-east-1 }}]"
+    ));
+    assert_eq!(standing().1.region, "us-east-1");
 }
 
 #[test]

@@ -426,6 +426,7 @@ pub fn cloud(db: &Db, folder: &Path) -> Cloud {
     let pace = Pace {
         poll: Duration::from_millis(100),
         settle: Duration::from_millis(600),
+        tick: Duration::from_mins(1),
     };
     Cloud::new(db.clone(), vault, store, pace)
 }

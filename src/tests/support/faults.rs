@@ -19,6 +19,8 @@ pub enum Fault {
     LoseRequest,
     /// It is refused with a status and a code.
     Refuse(u16, &'static str),
+    /// The answer lists nothing, as EC2's lists do of what is new.
+    ListNothing,
     /// It takes longer.
     Delay(Duration),
 }
@@ -185,6 +187,16 @@ fn pass(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> std::io::
             write!(
                 client,
                 "HTTP/1.1 {status} Injected\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        }
+        Some(Fault::ListNothing) => {
+            let body = format!(
+                "<{action}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>0</requestId><reservationSet/></{action}Response>"
+            );
+            write!(
+                client,
+                "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             )
         }

@@ -12,22 +12,6 @@ use crate::triggers::decide::Outcome;
 use crate::triggers::facts::When;
 use crate::triggers::rule::{Comparison, Rule};
 
-/// Ticks of a counter without a sample after which its series is stale.
-const STALE_AFTER_TICKS: i64 = 3;
-
-/// How often a counter is read: at the ticks that its own period falls on, which is every period unless the tick was changed since.
-pub(super) fn period_ms(counter: &Counter, tick_length_ms: i64) -> i64 {
-    let own_ms = counter
-        .every_secs
-        .map_or(tick_length_ms, |secs| secs.saturating_mul(1_000))
-        .max(1);
-    let (mut shared_ms, mut rest_ms) = (own_ms, tick_length_ms.max(1));
-    while rest_ms != 0 {
-        (shared_ms, rest_ms) = (rest_ms, shared_ms % rest_ms);
-    }
-    (own_ms / shared_ms).saturating_mul(tick_length_ms.max(1))
-}
-
 /// How the breaches of a counter's series move.
 pub(super) fn policy(counter: &Counter, tick_length_ms: i64) -> Policy {
     Policy {
@@ -46,7 +30,7 @@ pub(super) fn policy(counter: &Counter, tick_length_ms: i64) -> Policy {
             models::Missing::Breach => Missing::Breach,
             models::Missing::Reset => Missing::Reset,
         },
-        stale_after_ms: period_ms(counter, tick_length_ms).saturating_mul(STALE_AFTER_TICKS),
+        stale_after_ms: counter.stale_after_ms(tick_length_ms),
     }
 }
 

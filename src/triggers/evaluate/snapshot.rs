@@ -136,7 +136,7 @@ impl Snapshot {
                         .or_insert_with(|| snapshot.series(&rows, cluster, counter));
                     counters.push(CounterView {
                         policy: rules::policy(counter, tick_length_ms),
-                        period_ms: rules::period_ms(counter, tick_length_ms),
+                        period_ms: counter.period_ms(tick_length_ms),
                         series: Arc::clone(series),
                         mean: snapshot.mean(&trigger, counter),
                         row: Arc::clone(counter),

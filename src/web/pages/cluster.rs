@@ -23,7 +23,7 @@ use crate::web::pages::lines::{self, ClusterLine};
 use crate::web::pages::readings::{self, Reading};
 use crate::web::pages::runs::RunLine;
 use crate::web::pages::standing;
-use crate::web::pages::times::{self, TimeLine};
+use crate::web::pages::times::{self, TimeLine, Times};
 use crate::web::pages::triggers::TriggerLine;
 use crate::web::pages::{Layout, Nav, Visit};
 use crate::web::view::{Badge, Moment, Pager, Sort, Status, bound};
@@ -135,6 +135,7 @@ struct ClusterPage {
     breaker: Option<BreakerLine>,
     runs: Vec<RunLine>,
     times: Vec<TimeLine>,
+    late: Vec<String>,
     store_fault: Option<String>,
 }
 
@@ -152,12 +153,13 @@ pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer
             let cluster = Cluster::by_name(conn, &wanted)?;
             let runs = Run::of_clusters(conn, &[cluster.id], now_ms - RUNS_MS, i64::MAX, RUNS)?;
             let inventory = Inventory::load(conn, now_ms)?;
-            let times = times::of_cluster(conn, cluster.id)?;
+            let times = times::of_cluster(conn, cluster.id, now_ms)?;
             let breaker = Breaker::of(conn, cluster.id)?;
             let latest = Decision::latest(conn)?;
             Ok((inventory, cluster, latest, runs, times, breaker))
         })
         .await?;
+    let Times { lines: times, late } = times;
     let path = format!("/clusters/{}", cluster.name);
     let (nodes, pager, sort, store_fault) = nodes(&visit, &inventory, &cluster, &path, &wish).await;
     let latest: BTreeMap<TriggerId, Option<Decision>> = latest.into_iter().collect();
@@ -176,6 +178,7 @@ pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer
         breaker: BreakerLine::of(&breaker, &cluster, now_ms),
         runs: runs.iter().map(|run| RunLine::of(run, now_ms)).collect(),
         times,
+        late,
         line: layout
             .now
             .clusters

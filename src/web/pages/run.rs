@@ -7,11 +7,13 @@ use askama::Template;
 
 use crate::actions;
 use crate::actions::{Entry, Report};
+use crate::error::Result;
 use crate::models::decision::Decision;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::{StepRun, Tried};
 use crate::models::{OnFailure, Origin, RunId, RunState, StepRunId};
+use crate::runs::control;
 use crate::web::error::Answer;
 use crate::web::pages::decide::Choices;
 use crate::web::pages::runs::RunLine;
@@ -83,13 +85,20 @@ struct RunPage {
 pub async fn show(visit: Visit, id: Path<i64>) -> Answer {
     let id = RunId(id.into_inner());
     let layout = visit.layout(Nav::Runs, format!("Run {id}")).await?;
-    let (run, steps, events, decision) = visit
+    let (run, steps, undoable, events, decision) = visit
         .app
         .db
         .read(move |conn| {
+            let (run, steps) = (Run::find(conn, id)?, StepRun::of_runs(conn, &[id])?);
+            let undoable = steps.iter().map(|step| {
+                let has_undo = actions::undo(&step.kind).is_some();
+                Ok(has_undo && control::serves(conn, &run, step)?.is_none())
+            });
+            let undoable = undoable.collect::<Result<Vec<_>>>()?;
             Ok((
-                Run::find(conn, id)?,
-                StepRun::of_runs(conn, &[id])?,
+                run,
+                steps,
+                undoable,
                 RunEvent::of_run(conn, id)?,
                 Decision::of_run(conn, id)?,
             ))
@@ -97,7 +106,8 @@ pub async fn show(visit: Visit, id: Path<i64>) -> Answer {
         .await?;
     let choices: Vec<Choices> = steps
         .iter()
-        .map(|step| Choices::of(&run, step, &steps, actions::undo(&step.kind).is_some()))
+        .zip(undoable)
+        .map(|(step, undoable)| Choices::of(&run, step, &steps, undoable))
         .collect();
     let names: BTreeMap<i32, String> = steps
         .iter()
