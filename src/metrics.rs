@@ -38,6 +38,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     ticks: Counter,
     ticks_skipped: Counter,
+    passes: Counter,
     readings: Family<ByOutcome, Counter>,
     reading_seconds: Histogram,
     breaching: Gauge,
@@ -67,6 +68,7 @@ impl Metrics {
             registry: Arc::default(),
             ticks: Counter::default(),
             ticks_skipped: Counter::default(),
+            passes: Counter::default(),
             readings: Family::default(),
             reading_seconds: Histogram::new(SECONDS),
             breaching: Gauge::default(),
@@ -87,6 +89,11 @@ impl Metrics {
             "ticks_skipped",
             "Ticks that were due while the one before was still running",
             self.ticks_skipped.clone(),
+        );
+        all.register(
+            "passes",
+            "Times the triggers of a tick were gone over",
+            self.passes.clone(),
         );
         all.register(
             "readings",
@@ -130,6 +137,11 @@ impl Metrics {
     /// A collection began.
     pub fn tick(&self) {
         self.ticks.inc();
+    }
+
+    /// The triggers of a tick were gone over.
+    pub fn pass(&self) {
+        self.passes.inc();
     }
 
     /// So many ticks were due while one was still running.

@@ -11,8 +11,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
-use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::time::{Instant, timeout_at};
 
 use super::alive::Alive;
 use super::evaluate::Evaluator;
@@ -22,7 +22,7 @@ use super::plans::{Plans, Round};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::models::{collection, to_ms};
-use crate::triggers::evaluate::Breaches;
+use crate::triggers::evaluate::{Breaches, Moved};
 
 /// Share of the tick that reading may take; what is not read by then is late, and the rest is left to deciding.
 const READING_SHARE: f64 = 0.9;
@@ -91,8 +91,9 @@ impl Collector {
         breaches.begin(tick_ms, period_ms, members, round.revision);
         drop(breaches);
         let nodes = round.targets.len();
-        let (kept, news) = watch::channel(());
-        let handing_over = tokio::spawn(self.clone().hand_over(tick_ms, news));
+        let (kept, news) = mpsc::unbounded_channel();
+        let is_alone = processes == 1;
+        let handing_over = tokio::spawn(self.clone().hand_over(tick_ms, news, is_alone));
         let tally = self.read_and_keep(round, tick_ms, began, &kept).await;
 
         // Whoever decides last learns from this row that nothing more comes from here.
@@ -138,7 +139,7 @@ impl Collector {
         round: Round,
         tick_ms: i64,
         began: Instant,
-        kept: &watch::Sender<()>,
+        kept: &mpsc::UnboundedSender<Vec<Moved>>,
     ) -> Result<Tally> {
         let tick = self.app.config.sampling.tick;
         let deadline = began + tick.mul_f64(READING_SHARE);
@@ -156,7 +157,12 @@ impl Collector {
             breaches: &self.breaches,
             too_old_at: began + TOO_OLD_TICKS * tick,
         };
-        let tally = keeper.keep(receiver, || kept.send_replace(())).await;
+        let tell = |moved| {
+            if kept.send(moved).is_err() {
+                tracing::debug!(tick_ms, "nobody decides this tick any more");
+            }
+        };
+        let tally = keeper.keep(receiver, tell).await;
         reading
             .await
             .map_err(|cause| Error::internal("collecting broke down", cause))?;
@@ -164,10 +170,26 @@ impl Collector {
         Ok(tally)
     }
 
-    /// Has the tick looked at whenever something new was kept, and once more at the end. News that come during a look are one.
-    async fn hand_over(self, tick_ms: i64, mut news: watch::Receiver<()>) -> Result<()> {
+    /// Has the tick looked at whenever what was kept may decide something, and once more at the end. News that come during a look, or in the
+    /// pause after one, are one.
+    async fn hand_over(
+        self,
+        tick_ms: i64,
+        mut news: mpsc::UnboundedReceiver<Vec<Moved>>,
+        is_alone: bool,
+    ) -> Result<()> {
         loop {
-            let more = news.changed().await.is_ok();
+            let more = match (news.recv().await, &self.evaluator) {
+                (None, _) => false,
+                (Some(_), None) => true,
+                // What others have read meanwhile is not known here.
+                (Some(moved), Some(evaluator)) => {
+                    if !evaluator.hears(tick_ms, &moved) && is_alone {
+                        continue;
+                    }
+                    rest(evaluator.rested_at(), &mut news).await
+                }
+            };
             let outcome = match &self.evaluator {
                 Some(evaluator) => evaluator.look(tick_ms).await,
                 None => self.app.ticks.wake(tick_ms).await,
@@ -206,6 +228,17 @@ impl Collector {
         let leave = move |conn: &mut _| collection::leave(conn, &worker);
         if let Err(cause) = self.app.db.write(leave).await {
             tracing::warn!(%cause, "could not sign off; the others take over after two ticks");
+        }
+    }
+}
+
+/// Waits until then, or until nothing more comes; whether more may. The look that follows sees what came.
+async fn rest<T>(until: Instant, news: &mut mpsc::UnboundedReceiver<T>) -> bool {
+    loop {
+        match timeout_at(until, news.recv()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return false,
+            Err(_) => return true,
         }
     }
 }

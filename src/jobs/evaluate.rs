@@ -6,18 +6,24 @@ use std::time::Duration;
 
 use chrono::Utc;
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
 
 use super::queue::Handler;
 use super::supervise::{Stop, keep_running};
 use crate::app::App;
 use crate::error::Result;
 use crate::models::{collection, to_ms};
-use crate::triggers::evaluate::{Evaluated, evaluate_pass};
+use crate::triggers::evaluate::{Awaited, Evaluated, Moved, evaluate_pass};
 
 /// Percent of a tick after which its triggers are decided by what is there, whoever still reads. Collectors end a little earlier.
 const TICK_PERCENT: i64 = 95;
 /// Ticks after which it is too late to decide: newer readings have taken the place of those that it was about.
 const TOO_LATE_TICKS: i64 = 2;
+
+/// After a pass, as long again so many times before the next one that is not the last: passes take a tenth of a core at most.
+const REST: u32 = 9;
+/// The longest rest, as a part of the tick: a database that was slow once must not hold up what comes after.
+const LONGEST_REST: u32 = 8;
 
 /// Decides ticks; one in each process that has the role, cheap to clone.
 #[derive(Clone)]
@@ -27,6 +33,16 @@ pub(super) struct Evaluator {
     /// One pass at a time.
     turn: Arc<AsyncMutex<()>>,
     ticks: Arc<Mutex<BTreeMap<i64, Progress>>>,
+    last: Arc<Mutex<Last>>,
+}
+
+/// What the last pass left.
+#[derive(Debug)]
+struct Last {
+    tick_ms: i64,
+    /// None when it failed.
+    awaited: Option<Awaited>,
+    rested_at: Instant,
 }
 
 /// How far a tick is.
@@ -34,6 +50,8 @@ pub(super) struct Evaluator {
 struct Progress {
     /// A pass that has not begun will see whatever is new.
     queued: bool,
+    /// A look waits for the pause after the one before.
+    resting: bool,
     /// A last pass is due when the tick's time is over.
     armed: bool,
     /// Every trigger is decided.
@@ -48,7 +66,26 @@ impl Evaluator {
             app,
             turn: Arc::default(),
             ticks: Arc::default(),
+            last: Arc::new(Mutex::new(Last {
+                tick_ms: i64::MIN,
+                awaited: None,
+                rested_at: Instant::now(),
+            })),
         }
+    }
+
+    /// Takes in what was kept of a tick; whether a look at it may decide something.
+    pub fn hears(&self, tick_ms: i64, moved: &[Moved]) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = last.tick_ms == tick_ms;
+        let awaited = last.awaited.as_mut().filter(|_| is_known);
+        awaited.is_none_or(|awaited| awaited.take(moved))
+    }
+
+    /// From when on another look that is not the last one of its tick does no harm.
+    pub fn rested_at(&self) -> Instant {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.rested_at
     }
 
     /// Decides what can be decided of a tick by now, and sees to it that the rest is at the end of its time.
@@ -92,6 +129,24 @@ impl Evaluator {
         outcome
     }
 
+    /// As [`Self::look`], after the pause that is due, unless everything is read: those who ask are elsewhere.
+    async fn look_when_rested(&self, tick_ms: i64) -> Result<()> {
+        let is_over = move |conn: &mut _| collection::is_over(conn, tick_ms);
+        if !self.app.db.read(is_over).await? {
+            let mut is_first = false;
+            self.note(tick_ms, |it| {
+                is_first = !it.resting;
+                it.resting = true;
+            });
+            if !is_first {
+                return Ok(());
+            }
+            tokio::time::sleep_until(self.rested_at()).await;
+            self.note(tick_ms, |it| it.resting = false);
+        }
+        self.look(tick_ms).await
+    }
+
     /// Decides what is left when a tick's time is over.
     async fn close(&self, tick_ms: i64) {
         let end_ms = tick_ms.saturating_add(self.tick_length_ms * TICK_PERCENT / 100);
@@ -108,7 +163,18 @@ impl Evaluator {
             return Ok(());
         }
         let (db, store) = (&self.app.db, &self.app.store);
-        let evaluated = evaluate_pass(db, store, tick_ms, self.tick_length_ms, is_last).await?;
+        let began = Instant::now();
+        self.app.metrics.pass();
+        let mut evaluated = evaluate_pass(db, store, tick_ms, self.tick_length_ms, is_last).await;
+        let awaited = evaluated.as_mut().ok();
+        let longest = self.app.config.sampling.tick / LONGEST_REST;
+        let last = Last {
+            tick_ms,
+            awaited: awaited.map(|it| std::mem::take(&mut it.awaited)),
+            rested_at: Instant::now() + (began.elapsed() * REST).min(longest),
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        let evaluated = evaluated?;
         self.note(tick_ms, |it| it.decided = evaluated.waiting == 0);
         self.wake(evaluated).await;
         Ok(())
@@ -145,7 +211,7 @@ pub(super) async fn serve_queue(app: App, evaluator: Evaluator, stop: Stop) {
     let handler = Handler::new(move |tick_ms| {
         let evaluator = evaluator.clone();
         tokio::spawn(async move {
-            if let Err(cause) = evaluator.look(tick_ms).await {
+            if let Err(cause) = evaluator.look_when_rested(tick_ms).await {
                 tracing::error!(tick_ms, %cause, "the tick could not be decided yet");
             }
         });

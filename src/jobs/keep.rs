@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::models::NodeId;
 use crate::samples::Store;
-use crate::triggers::evaluate::{Breaches, Rules};
+use crate::triggers::evaluate::{Breaches, Moved, Rules};
 
 /// A batch is closed when the others of its tick have been quiet for so long …
 const QUIET: Duration = Duration::from_millis(100);
@@ -65,17 +65,22 @@ pub(super) struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    /// Keeps until nothing more comes; `kept` is called after each batch that was. A batch that the store does not take is lost, which
+    /// Keeps until nothing more comes; `kept` is told of each batch that was. A batch that the store does not take is lost, which
     /// shows as a gap and grows stale; the later ones are tried nevertheless.
-    pub async fn keep(&self, mut receiver: Receiver<Vec<Reading>>, kept: impl Fn()) -> Tally {
+    pub async fn keep(
+        &self,
+        mut receiver: Receiver<Vec<Reading>>,
+        kept: impl Fn(Vec<Moved>),
+    ) -> Tally {
         let mut tally = Tally::default();
         while let Some(first) = receiver.recv().await {
             let batch = gather(first, &mut receiver).await;
             count(self.metrics, &batch, &mut tally);
             match self.observe(&batch).await {
-                Ok(breaching) => {
-                    tally.breaching += i64::try_from(breaching).unwrap_or(i64::MAX);
-                    kept();
+                Ok(moved) => {
+                    let breaching = moved.iter().filter(|(_, breach)| breach.is_some());
+                    tally.breaching += i64::try_from(breaching.count()).unwrap_or(i64::MAX);
+                    kept(moved);
                 }
                 Err(cause) => {
                     tally.lost += batch.len() as u64;
@@ -87,7 +92,7 @@ impl Keeper<'_> {
         tally
     }
 
-    async fn observe(&self, batch: &[Reading]) -> Result<usize> {
+    async fn observe(&self, batch: &[Reading]) -> Result<Vec<Moved>> {
         if Instant::now() >= self.too_old_at {
             return Err(Error::Conflict(
                 "this process stood still for longer than a tick".into(),
@@ -187,7 +192,7 @@ mod tests {
         let (metrics, rules) = (Metrics::new(), rules());
         let keeper = tokio::spawn({
             let (store, metrics) = (store.clone(), metrics.clone());
-            let kept = move || told.send(()).unwrap();
+            let kept = move |_| told.send(()).unwrap();
             async move {
                 let keeper = Keeper {
                     store: &store,
@@ -246,7 +251,9 @@ mod tests {
             breaches: &AsyncMutex::default(),
             too_old_at: Instant::now(),
         };
-        let tally = keeper.keep(receiver, || panic!("something was kept")).await;
+        let tally = keeper
+            .keep(receiver, |_| panic!("something was kept"))
+            .await;
         assert_eq!(known(&store).await, [false; 4]);
         let said = tally.sum(1, Duration::ZERO).unwrap_err().to_string();
         assert!(

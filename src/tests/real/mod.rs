@@ -8,3 +8,4 @@ mod loss;
 mod recipe;
 mod share;
 mod silent;
+mod trickle;

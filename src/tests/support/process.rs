@@ -261,7 +261,8 @@ impl Headroom {
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    fn api(&self, request: Request) -> Answer {
+    /// Asks as the program that holds the token.
+    pub fn api(&self, request: Request) -> Answer {
         let token = self.token.as_deref().unwrap();
         send(
             request.header("authorization", &format!("Bearer {token}")),

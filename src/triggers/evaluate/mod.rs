@@ -9,14 +9,17 @@
 //!
 //! **Late nodes.** A tick is gone over as its readings come ([`evaluate_pass`]), and each trigger is decided once:
 //! - as soon as every due series of its nodes has been read, with a value or an error. It never waits for nodes of other clusters.
+//!   A pass is worth its cost only then, or when a breach is long enough to decide one ([`Awaited`]).
 //! - before that, if it fires whatever the rest will be: with `any` when one series qualifies, with `percent` when enough nodes do. A series
 //!   that is still to be read does not qualify by its earlier samples then, so more readings could only add to the answer. `all` and
-//!   `average` ask of every node, so they wait, and so does every answer but "fires".
+//!   `average` ask of every node, so they wait, and so does every answer but "fires". Nor does a node that is still to be read count for the
+//!   quorum of a removal.
 //! - in the last pass, when every collector is done or the tick's time is over, by what is there. What was not read has the freshness of
 //!   its last sample, as ever.
 //!
 //! So the answer is that of one pass at the end of the tick, only sooner.
 
+mod awaited;
 mod backtest;
 mod ledger;
 mod observe;
@@ -27,8 +30,9 @@ mod snapshot;
 mod testing;
 mod view;
 
+pub use awaited::Awaited;
 pub use backtest::Backtest;
-pub use observe::{Breaches, observe};
+pub use observe::{Breaches, Moved, observe};
 pub use rules::Rules;
 
 use self::ledger::{Tick, Verdict};
@@ -50,6 +54,8 @@ pub struct Evaluated {
     pub outcomes: Vec<models::Outcome>,
     /// Triggers that wait for readings of this tick.
     pub waiting: usize,
+    /// What they wait for.
+    pub awaited: Awaited,
 }
 
 /// Decides every trigger for a tick whose readings are in, writes the decisions down and inserts the runs of those that fire;
@@ -125,7 +131,7 @@ async fn evaluate(
         return Err(fault.unwrap_or_else(unknown));
     }
     // A large fleet takes longer than an async thread may be kept from its other work.
-    let verdicts = tokio::task::spawn_blocking(move || verdicts(&scene))
+    let (verdicts, awaited) = tokio::task::spawn_blocking(move || verdicts(&scene))
         .await
         .map_err(|cause| Error::internal("deciding did not finish", cause))?;
     let waiting = verdicts.iter().filter(|verdict| verdict.is_none()).count();
@@ -135,6 +141,7 @@ async fn evaluate(
         .partition(|verdict| verdict.decision.outcome == Outcome::Fired);
     let mut evaluated = Evaluated {
         waiting,
+        awaited,
         ..Evaluated::default()
     };
     if let Err(cause) = write(db, firing, other, tick, &mut evaluated).await {
@@ -181,10 +188,14 @@ async fn write(
     outcome
 }
 
-fn verdicts(scene: &Scene) -> Vec<Option<Verdict>> {
+fn verdicts(scene: &Scene) -> (Vec<Option<Verdict>>, Awaited) {
+    let mut awaited = Awaited::default();
     let watched = scene.snapshot.watched.iter();
-    watched
-        .zip(scene.decide())
-        .map(|(watched, decision)| Some(Verdict::of(watched, decision?)))
-        .collect()
+    let verdicts = watched.zip(scene.decide()).map(|(watched, decision)| {
+        if decision.is_none() {
+            scene.await_more(watched, &mut awaited);
+        }
+        Some(Verdict::of(watched, decision?))
+    });
+    (verdicts.collect(), awaited)
 }

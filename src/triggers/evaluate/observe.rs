@@ -8,6 +8,9 @@ use crate::error::Result;
 use crate::samples::{SeriesKey, Store, Write};
 use crate::triggers::breach::{Breach, Policy, advance};
 
+/// A series that was read, and its breach after that.
+pub type Moved = (SeriesKey, Option<Breach>);
+
 /// The breaches as this process left them in the store, so that it need not read them back at every tick.
 ///
 /// They are what the store holds as long as nobody else writes these series: from one tick to the next that is shared among the same
@@ -34,7 +37,7 @@ impl Breaches {
     }
 
     /// Moves the breaches of a batch of readings and keeps both, in one write of the store. The same batch twice changes nothing
-    /// more. A reading of a counter that was deleted meanwhile is dropped. Answers with the number of series that breach.
+    /// more. A reading of a counter that was deleted meanwhile is dropped. Answers with what was kept.
     ///
     /// # Errors
     /// The store does not answer; the readings are then lost, which shows as a gap and grows stale.
@@ -43,7 +46,7 @@ impl Breaches {
         rules: &Rules,
         store: &Store,
         readings: &[Reading],
-    ) -> Result<usize> {
+    ) -> Result<Vec<Moved>> {
         let known: Vec<_> = readings
             .iter()
             .filter_map(|reading| Some((reading, rules.get(reading.counter)?)))
@@ -62,7 +65,10 @@ impl Breaches {
             self.known.clear();
             return Err(cause);
         }
-        Ok(writes.iter().filter(|write| write.breach.is_some()).count())
+        let moved = writes.into_iter();
+        Ok(moved
+            .map(|write| (write.key, write.breach.map(Into::into)))
+            .collect())
     }
 
     async fn look_up(&mut self, store: &Store, readings: &[(&Reading, &Policy)]) -> Result<()> {
@@ -83,13 +89,14 @@ impl Breaches {
     }
 }
 
-/// [`Breaches::observe`] for a batch by itself.
+/// [`Breaches::observe`] for a batch by itself; answers with the number of series that breach.
 ///
 /// # Errors
 /// As there.
 pub async fn observe(rules: &Rules, store: &Store, readings: &[Reading]) -> Result<usize> {
     let mut breaches = Breaches::default();
-    breaches.observe(rules, store, readings).await
+    let moved = breaches.observe(rules, store, readings).await?;
+    Ok(moved.iter().filter(|(_, breach)| breach.is_some()).count())
 }
 
 fn moved(reading: &Reading, policy: &Policy, before: Option<Breach>) -> Write {

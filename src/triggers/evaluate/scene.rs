@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::awaited::Awaited;
 use super::ledger::Tick;
 use super::snapshot::{CounterView, Snapshot, Watched};
 use super::view::timing_ms;
@@ -84,7 +85,7 @@ impl Scene {
     /// Enough series may qualify whatever the others will be read as. Those do not count until then (see [`Self::counted_breach`]), so
     /// that more readings could only add to what is found here.
     fn decide_early(&self, at: usize, watched: &Watched) -> Option<Decision> {
-        if !matches!(watched.trigger.when_rule, When::Any | When::Percent) {
+        if !may_fire_early(watched) {
             return None;
         }
         let decision = self.ask(at, watched, decide);
@@ -118,6 +119,16 @@ impl Scene {
         let series = watched.counters.iter().flat_map(|it| it.series.iter());
         let mut keys = series.map(|entry| entry.key);
         keys.any(|key| self.is_awaited(key))
+    }
+
+    /// Notes what a trigger that is not decided waits for.
+    pub(super) fn await_more(&self, watched: &Watched, awaited: &mut Awaited) {
+        let series = watched.counters.iter().flat_map(|it| it.series.iter());
+        let keys = series
+            .filter(|entry| self.is_awaited(entry.key))
+            .filter_map(|entry| self.snapshot.keys.get(entry.key).copied());
+        let timing_ms = timing_ms(watched).filter(|_| may_fire_early(watched));
+        awaited.add(keys, timing_ms);
     }
 
     async fn keep_means(&mut self, store: &Store) -> Result<(), Error> {
@@ -229,6 +240,11 @@ impl Scene {
     pub(super) fn breach(&self, key: usize) -> Option<Breach> {
         self.state(key)?.breach.map(Breach::from)
     }
+}
+
+/// Whether some of its series may be enough, whatever the others are.
+fn may_fire_early(watched: &Watched) -> bool {
+    matches!(watched.trigger.when_rule, When::Any | When::Percent)
 }
 
 /// A first sample after a firing that is to be looked up.
