@@ -9,6 +9,10 @@ use crate::error::Error;
 pub enum FaultKind {
     /// No answer, or one that broke off: the call may have been carried out.
     Lost,
+    /// The service was not reached: nothing was sent.
+    Unreached,
+    /// The time limit was over before the call was made: nothing was sent.
+    Overdue,
     /// Too many calls, or a moment of weakness of the service; not carried out.
     Throttled,
     /// There is no machine to be had at the moment.
@@ -43,7 +47,10 @@ pub struct Fault {
 impl Fault {
     /// Whether the same call may succeed in a moment.
     pub const fn is_passing(&self) -> bool {
-        matches!(self.kind, FaultKind::Lost | FaultKind::Throttled)
+        matches!(
+            self.kind,
+            FaultKind::Lost | FaultKind::Unreached | FaultKind::Throttled
+        )
     }
 }
 
@@ -162,11 +169,17 @@ mod tests {
                 }
             )
         };
-        for kind in [FaultKind::Lost, FaultKind::Throttled, FaultKind::Capacity] {
+        for kind in [
+            FaultKind::Lost,
+            FaultKind::Unreached,
+            FaultKind::Throttled,
+            FaultKind::Capacity,
+        ] {
             assert!(retryable(kind), "{kind:?}");
         }
         for kind in [
             FaultKind::Auth,
+            FaultKind::Overdue,
             FaultKind::Quota,
             FaultKind::Refused,
             FaultKind::TokenReused,

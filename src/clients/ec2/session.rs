@@ -79,6 +79,12 @@ impl Ec2 {
     {
         let mut pause = FIRST_PAUSE;
         let (mut renewed, mut lost_one) = (false, false);
+        if Instant::now() >= deadline {
+            return Err(Fault {
+                kind: FaultKind::Overdue,
+                what: format!("did not {what}: the time limit was over before"),
+            });
+        }
         loop {
             let clients = self.clients.read().await.clone();
             let answer = timeout_at(deadline, call(clients)).await;
@@ -98,7 +104,10 @@ impl Ec2 {
             if lost_one
                 && matches!(
                     fault.kind,
-                    FaultKind::Throttled | FaultKind::Auth | FaultKind::Expired
+                    FaultKind::Unreached
+                        | FaultKind::Throttled
+                        | FaultKind::Auth
+                        | FaultKind::Expired
                 )
             {
                 fault.kind = FaultKind::Lost;
@@ -190,6 +199,9 @@ where
     }
 }
 
+/// How the HTTP library says that there was no connection to send anything over; it has no other way to tell.
+const NEVER_CONNECTED: &str = "client error (Connect)";
+
 /// No answer of the service: nothing was sent, it did not arrive, or the reply was lost or is no answer.
 fn unanswered<E: std::error::Error + 'static>(
     what: &str,
@@ -201,6 +213,7 @@ fn unanswered<E: std::error::Error + 'static>(
         SdkError::DispatchFailure(failure) if text.contains("redential") || failure.is_user() => {
             FaultKind::Auth
         }
+        SdkError::DispatchFailure(_) if text.contains(NEVER_CONNECTED) => FaultKind::Unreached,
         SdkError::ResponseError(response)
             if (400..500).contains(&response.raw().status().as_u16()) =>
         {

@@ -7,10 +7,12 @@ use headroom::models::run::Run;
 use headroom::models::{NodeState, OnFailure, RunId, RunState, StepState, Via};
 use headroom::runs::control::{self, Decision};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::world::{World, deploy};
 use crate::runs::lab::{KINDS, Planned};
 use crate::support::faults::Fault;
+use crate::support::ports;
 
 /// Drives a launch that must fail, be taken back and leave nothing; gives its error.
 async fn fails(world: &World, expected: RunState) -> String {
@@ -46,6 +48,25 @@ async fn a_launch_whose_replies_are_all_lost_is_found_and_taken_back() {
     let error = fails(&world, RunState::Undone).await;
     assert!(error.contains("or the reply was lost"), "{error}");
     assert_eq!(world.cloud.instances().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_never_sent_is_not_told_as_a_reply_that_may_be_lost() {
+    let world = World::new();
+    let nobody = format!("http://127.0.0.1:{}", ports::free());
+    world.edit(|profile| profile.endpoint_url = Some(nobody.clone()));
+    let error = fails(&world, RunState::Failed).await;
+    assert!(error.contains("Connection refused"), "{error}");
+    assert!(!error.contains("lost"), "{error}");
+
+    let listens = world.faults.url();
+    world.edit(|profile| profile.endpoint_url = Some(listens.clone()));
+    let site = world.lab.ctx.tools.cloud.site("small").await.unwrap();
+    let over = Instant::now() - Duration::from_secs(1);
+    let fault = site.ec2.instances(&["i-1".into()], over).await.unwrap_err();
+    let said = fault.to_string();
+    assert!(said.ends_with(": the time limit was over before"), "{said}");
+    assert_eq!(world.faults.calls("DescribeInstances"), 0);
 }
 
 #[tokio::test]
