@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use headroom::clients::mail::Mailer;
-use headroom::models::{OnFailure, RunState};
+use headroom::models::{OnFailure, RunState, StepState, Via};
+use headroom::runs::control::{self, Decision};
+use headroom::runs::{Pauses, execute};
 use serde_json::{Value, json};
 
 use super::lab::{Lab, Planned};
@@ -225,6 +227,115 @@ async fn a_server_that_asks_to_come_back_later_is_asked_again_and_nobody_gets_a_
         lab.report(run, "tell").0[0].stdout,
         "sent by an earlier attempt"
     );
+}
+
+#[tokio::test]
+async fn only_whose_own_mail_may_still_arrive_is_asked_again_until_a_person_begins_anew() {
+    let server = Smtp::start(Mode::Plain);
+    let lab = Lab::with_mail(mailer(format!(
+        "smtp://localhost:{}?tls=none",
+        server.port()
+    )));
+    let to = ["ops", "refused", "grey", "lost", "ops"].map(|who| format!("{who}@example.org"));
+    let run = plan(&lab, json!(to));
+    assert_eq!(lab.drive(run).await, RunState::Failed);
+    let (ops, refused, grey, lost) = (
+        "ops@example.org",
+        "refused@example.org",
+        "grey@example.org",
+        "lost@example.org",
+    );
+    let asked = server.asked();
+    let times = |who: &str| asked.iter().filter(|asked| *asked == who).count();
+    assert_eq!(
+        [ops, refused, grey, lost].map(times),
+        [1, 1, 2, 1],
+        "{asked:?}"
+    );
+    let step = lab.step(run, "tell");
+    assert_eq!(step.attempt, 2);
+    let fates = lab.output(run, "tell", "fates");
+    let told: Vec<_> = fates
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["to"].as_str().unwrap(), one["fate"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (ops, "sent"),
+            (refused, "refused"),
+            (grey, "sent"),
+            (lost, "perhaps_sent")
+        ]
+    );
+    let error = step.error.unwrap();
+    for part in [
+        "could not send mail to refused@example.org",
+        "5.1.1 no such mailbox",
+        "so repeating it does not help",
+        "could not send mail to lost@example.org",
+        "so it may have been sent nevertheless; 2 attempts were made",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(!error.contains("grey"), "{error}");
+    let report = lab.report(run, "tell").0;
+    let said: Vec<_> = report.iter().map(|entry| entry.stdout.as_str()).collect();
+    assert_eq!(said[..2], ["sent by an earlier attempt", "not asked again"]);
+    assert!(said[2].contains("accepted as"), "{report:?}");
+
+    // Who looked, and has it sent anew, means those who have nothing.
+    let ann = Decision::new("ann", Via::Page, "the mailbox is there now", 9);
+    lab.write(|conn| control::retry_step(conn, run, step.id, &ann));
+    assert_eq!(lab.drive(run).await, RunState::Failed);
+    let asked = server.asked();
+    let times = |who: &str| asked.iter().filter(|asked| *asked == who).count();
+    assert_eq!(
+        [ops, refused, grey, lost].map(times),
+        [1, 2, 2, 2],
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_listen_yet_is_asked_again_until_it_does() {
+    let port = ports::free();
+    let mut lab = Lab::with_mail(mailer(format!("smtp://localhost:{port}?tls=none")));
+    lab.ctx.pauses = Pauses {
+        first: Duration::from_millis(300),
+        longest: Duration::from_secs(1),
+    };
+    let tell = mail(json!(["ops@example.org", "boss@example.org"])).within(30);
+    let look = Planned::script("look", "true");
+    let run = lab.plan(OnFailure::Stop, &[look, tell]);
+    let ctx = lab.ctx.clone();
+    let driven = tokio::spawn(async move { execute::drive(&ctx, run).await });
+    let refused = || !lab.step(run, "tell").tried().unwrap().is_empty();
+    let begin = Instant::now();
+    while !refused() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            lab.log(run)
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let server = Smtp::start_on(port, Mode::Plain);
+    driven.await.unwrap().unwrap();
+    let step = lab.step(run, "tell");
+    assert_eq!(step.state, StepState::Succeeded, "{:?}", step.error);
+    let tried = step.tried().unwrap();
+    assert!(tried[0].error.contains("Connection refused"), "{tried:?}");
+    assert!(tried[0].error.contains("it may work later"), "{tried:?}");
+    let mut to: Vec<_> = server
+        .mailbox()
+        .iter()
+        .map(|mail| mail["to"][0].clone())
+        .collect();
+    to.sort_by_key(Value::to_string);
+    assert_eq!(to, ["boss@example.org", "ops@example.org"], "each once");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-"""A mail server for tests: writes what it is given to the file `mailbox`, a JSON object a line, and its port to standard output."""
+"""A mail server for tests: writes what it is given to the file `mailbox`, a JSON object a line, each recipient it
+is asked about to the file `asked`, and its port to standard output."""
 import asyncio
 import email
 import email.policy
@@ -14,6 +15,8 @@ greylisted = set()
 
 class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
+        with open("asked", "a") as asked:
+            asked.write(address + "\n")
         if address.startswith("refused@"):
             return "550 5.1.1 no such mailbox"
         if address.startswith("later@"):
@@ -69,7 +72,7 @@ def protocol():
 async def main():
     loop = asyncio.get_running_loop()
     factory = asyncio.Protocol if mode == "Silent" else protocol
-    server = await loop.create_server(factory, "127.0.0.1", 0, ssl=context if mode == "Tls" else None)
+    server = await loop.create_server(factory, "127.0.0.1", int(sys.argv[2]), ssl=context if mode == "Tls" else None)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -34,10 +34,15 @@ pub struct Smtp {
 impl Smtp {
     /// Starts a server and waits until it listens.
     pub fn start(mode: Mode) -> Self {
+        Self::start_on(0, mode)
+    }
+
+    /// As [`Smtp::start`], on a port; 0 = a free one.
+    pub fn start_on(port: u16, mode: Mode) -> Self {
         let folder = TempDir::with_prefix("headroom-smtp-").unwrap();
         certificate(folder.path());
         let mut server = Command::new(tools::python())
-            .args(["-c", SERVER, &format!("{mode:?}")])
+            .args(["-c", SERVER, &format!("{mode:?}"), &port.to_string()])
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -62,6 +67,12 @@ impl Smtp {
     /// The certificate to trust.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
+    }
+
+    /// The recipients that were asked about, in order.
+    pub fn asked(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder.path().join("asked")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// What was delivered, in order: `{"from", "to", "subject", "id", "auto", "text", "headers_to"}`.
