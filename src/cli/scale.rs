@@ -1,17 +1,23 @@
-//! `headroom scale`: what a remote command of Zabbix calls. Works without a data folder.
+//! `headroom scale`: what a remote command of Zabbix calls. Works without a data folder; where there is one, its holds count.
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use chrono::Utc;
+use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::args::{Direction, Scale};
+use super::{REFUSED, output};
 use crate::actions::docker_scale::{self, Bounds, Change};
 use crate::clients::docker::{Certificates, Docker};
 use crate::clients::zabbix;
 use crate::config::{Config, parse_duration};
+use crate::db::Db;
 use crate::error::{Error, Fault, Result};
+use crate::models::hold::{Hold, NEVER_MS};
+use crate::models::{HoldScope, to_ms};
 
 /// What to do, once the words on the command line are understood.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +52,11 @@ async fn run(config: &Config, args: &Scale, wanted: &Wanted) -> Result<ExitCode>
         args.host.clone(),
     );
     let name = service.name.clone();
+    let acts = args.direction != Direction::Ps;
+    let holds = if acts { holds(config).await? } else { None };
+    if let Some(why) = held(holds.as_ref()).await? {
+        return Ok(refuse(&name, &why));
+    }
     let certificates = certificates(config, args).await?;
     // Zabbix's agent runs as a user without a data folder.
     let private = std::env::temp_dir();
@@ -57,7 +68,7 @@ async fn run(config: &Config, args: &Scale, wanted: &Wanted) -> Result<ExitCode>
         deadline,
     )
     .await?;
-    if args.direction == Direction::Ps {
+    if !acts {
         let said = docker.list().await?;
         print!("{}", said.stdout_text());
         eprint!("{}", said.stderr_text());
@@ -79,6 +90,10 @@ async fn run(config: &Config, args: &Scale, wanted: &Wanted) -> Result<ExitCode>
     } else {
         aim.min(now)
     };
+    // The engine may have taken its time to answer.
+    if let Some(why) = held(holds.as_ref()).await? {
+        return Ok(refuse(&name, &why));
+    }
     let scaled = docker_scale::scale(&docker, &name, now, to, deadline).await;
     match scaled.fault {
         None => {
@@ -90,6 +105,68 @@ async fn run(config: &Config, args: &Scale, wanted: &Wanted) -> Result<ExitCode>
             Err(fault)
         }
     }
+}
+
+/// The database that says what is held; none where no Headroom keeps its data on this host.
+async fn holds(config: &Config) -> Result<Option<Db>> {
+    let url = config.database.url.expose_secret().to_owned();
+    let open = move || {
+        if let Some(path) = url.strip_prefix("sqlite://")
+            && !Path::new(path)
+                .try_exists()
+                .map_err(|cause| unknown(&cause))?
+        {
+            return Ok(None);
+        }
+        // Brought up to date by nobody but Headroom itself.
+        Db::connect_only(&url)
+            .map(Some)
+            .map_err(|cause| unknown(&cause))
+    };
+    tokio::task::spawn_blocking(open)
+        .await
+        .map_err(|cause| unknown(&cause))?
+}
+
+/// Why nothing is scaled now, if so: who said so, until when, and how to lift it.
+async fn held(holds: Option<&Db>) -> Result<Option<String>> {
+    let Some(db) = holds else { return Ok(None) };
+    let now_ms = to_ms(Utc::now());
+    let hold = db.read(move |conn| Hold::on_commands(conn, now_ms)).await;
+    Ok(hold.map_err(|cause| unknown(&cause))?.as_ref().map(tell))
+}
+
+fn tell(hold: &Hold) -> String {
+    let (what, lift) = match hold.scope {
+        HoldScope::Stop => ("all acting is stopped", "headroom stop --lift".to_owned()),
+        _ => (
+            "everything is held",
+            format!("headroom hold lift {}", hold.id),
+        ),
+    };
+    let until = match hold.expires_ms {
+        NEVER_MS => "a person lifts it".to_owned(),
+        at_ms => output::time(at_ms),
+    };
+    format!(
+        "{what} by {}: {} (since {}, until {until}); to lift it: `{lift}`, or the page Holds",
+        hold.author,
+        hold.reason,
+        output::time(hold.created_ms)
+    )
+}
+
+fn refuse(service: &str, why: &str) -> ExitCode {
+    eprintln!("headroom: refused, {service} was not scaled: {why}");
+    ExitCode::from(REFUSED)
+}
+
+/// A hold that cannot be asked for may be in force.
+fn unknown(cause: &dyn std::fmt::Display) -> Error {
+    Error::Conflict(format!(
+        "not scaled: whether all acting is stopped is not known, since Headroom's database could not be read: {cause}; call it as a user who may read \
+         the data folder, or see to DATABASE_URL"
+    ))
 }
 
 async fn certificates(config: &Config, args: &Scale) -> Result<Option<Certificates>> {

@@ -85,6 +85,19 @@ impl Hold {
             .optional()?)
     }
 
+    /// What keeps commands that are no run from acting: the stop of all acting, or a hold on everything.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn on_commands(conn: &mut Connection, now_ms: i64) -> Result<Option<Self>> {
+        if let Some(stop) = Self::stop(conn, now_ms)? {
+            return Ok(Some(stop));
+        }
+        let active = Self::active(conn, now_ms)?.into_iter();
+        let mut everything = active.filter(|hold| hold.scope == HoldScope::Everything);
+        Ok(everything.next_back())
+    }
+
     /// Who stopped all acting and why, as the end of a sentence: `stopped by ann: wrong machines are going`.
     pub fn stopped(&self) -> String {
         format!("stopped by {}: {}", self.author, self.reason)

@@ -413,6 +413,88 @@ fn the_command_scales_for_zabbix_and_refuses_a_macro_that_expanded_to_nothing() 
 }
 
 #[test]
+fn the_command_is_refused_while_all_acting_is_stopped_or_everything_is_held() {
+    let docker = Docker::start();
+    let file = docker.compose_file("").display().to_string();
+    let compose = compose_v2().display().to_string();
+    let mut headroom = Headroom::new(&[("HEADROOM_DOCKER_COMPOSE", &compose)]);
+    let host = docker.host();
+    let call = |headroom: &Headroom, verb: &str, host: &str| {
+        let words = [
+            "scale",
+            verb,
+            "worker",
+            "--project",
+            "shop",
+            "--file",
+            &file,
+        ];
+        let output = headroom.call(&[&words[..], &["--host", host]].concat());
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    headroom.say(&["migrate"]);
+    assert_eq!(call(&headroom, "up", &host).0, Some(0));
+    headroom.say(&["stop", "--reason", "wrong machines are going"]);
+    for verb in ["up", "down"] {
+        // It is refused before the engine is asked.
+        for host in [&host, "unix:///nowhere"] {
+            let (status, said) = call(&headroom, verb, host);
+            assert_eq!(status, Some(2), "{said}");
+            for part in [
+                "refused, worker was not scaled: all acting is stopped by ",
+                ": wrong machines are going (since 20",
+                "Z, until a person lifts it); to lift it: `headroom stop --lift`, or the page Holds",
+            ] {
+                assert!(said.contains(part), "{said}");
+            }
+        }
+    }
+    assert_eq!(docker.running("worker"), 1);
+    let (status, list) = call(&headroom, "ps", &host);
+    assert!(status == Some(0) && list.contains("Up"), "{list}");
+    headroom.say(&["stop", "--lift"]);
+
+    headroom.say(&[
+        "hold",
+        "add",
+        "everything",
+        "--for",
+        "2h",
+        "--reason",
+        "the night",
+    ]);
+    let (status, said) = call(&headroom, "up", &host);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(
+        said.contains("everything is held by ") && said.contains(": the night (since 20"),
+        "{said}"
+    );
+    assert!(
+        said.contains("to lift it: `headroom hold lift 2`"),
+        "{said}"
+    );
+    headroom.say(&["hold", "lift", "2"]);
+    assert_eq!(
+        call(&headroom, "up", &host),
+        (Some(0), "Scaled worker from 1 to 2\n".into())
+    );
+
+    // What cannot be read may hold a stop.
+    let damaged = headroom.file("damaged");
+    fs::write(&damaged, "no database").unwrap();
+    headroom.set("DATABASE_URL", &format!("sqlite://{}", damaged.display()));
+    let (status, said) = call(&headroom, "down", &host);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("not scaled: whether all acting is stopped is not known"),
+        "{said}"
+    );
+    assert_eq!(call(&headroom, "ps", &host).0, Some(0));
+    assert_eq!(docker.running("worker"), 2);
+}
+
+#[test]
 fn a_signal_takes_the_certificates_away() {
     let docker = Docker::start_tls();
     let file = docker.compose_file(NEVER_HEALTHY).display().to_string();
