@@ -204,6 +204,7 @@ diesel::table! {
         kind -> Text,
         settings -> Text,
         timeout_secs -> Nullable<BigInt>,
+        retries -> Nullable<Integer>,
         updated_ms -> BigInt,
     }
 }
@@ -293,6 +294,9 @@ diesel::table! {
         finished_ms -> Nullable<BigInt>,
         retry_at_ms -> Nullable<BigInt>,
         attempts -> Text,
+        retries -> Nullable<Integer>,
+        undo_attempt -> Integer,
+        undo_started_ms -> Nullable<BigInt>,
         approval_secs -> Nullable<BigInt>,
         approval_until_ms -> Nullable<BigInt>,
         approved_by -> Nullable<Text>,

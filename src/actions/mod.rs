@@ -32,6 +32,9 @@ use crate::config::nearest;
 use crate::error::{Error, Fault, Result};
 use crate::models::StepTarget;
 
+/// How often a step is tried again after a fault that may pass, however long its time limit is.
+pub const MOST_RETRIES: i32 = 19;
+
 /// Lists the kinds: each module by the type of its settings, whose name is the kind's name everywhere.
 macro_rules! kinds {
     ($($module:ident :: $settings:ident),+ $(,)?) => {

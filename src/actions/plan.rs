@@ -303,6 +303,7 @@ fn new_step(
         target_name,
         depends_on: "[]".into(),
         timeout_secs: timeout_secs.unwrap_or_else(|| actions::default_timeout(&action.kind)),
+        retries: action.retries,
         state: StepState::Planned,
         token: None,
         attempt: 0,

@@ -115,7 +115,7 @@ fn step_json(step: &StepRun) -> Value {
     json!({
         "id": step.id, "order": step.position, "name": step.name, "action": step.action_name, "kind": step.kind,
         "state": step.state, "target": step.target_name, "attempt": step.attempt, "error": step.error,
-        "attempts": parsed(&step.attempts), "retry_at": step.retry_at_ms.map(time),
+        "attempts": parsed(&step.attempts), "retries": step.retries, "retry_at": step.retry_at_ms.map(time),
         "waits_until": step.waits_until_ms().map(time), "approved_by": step.approved_by,
         "outputs": parsed(&step.outputs), "report": parsed(&step.report),
         "started": step.started_ms.map(time), "finished": step.finished_ms.map(time),

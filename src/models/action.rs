@@ -20,6 +20,8 @@ pub struct Action {
     pub settings: String,
     /// Time limit; none = the kind's default.
     pub timeout_secs: Option<i64>,
+    /// How often it is tried again after a fault that may pass; none = as often as the time limit allows.
+    pub retries: Option<i32>,
     /// Last change, ms.
     pub updated_ms: i64,
 }
@@ -36,6 +38,8 @@ pub struct NewAction {
     pub settings: String,
     /// See [`Action::timeout_secs`].
     pub timeout_secs: Option<i64>,
+    /// See [`Action::retries`].
+    pub retries: Option<i32>,
     /// See [`Action::updated_ms`].
     pub updated_ms: i64,
 }

@@ -54,6 +54,12 @@ pub struct StepRun {
     pub retry_at_ms: Option<i64>,
     /// The attempts before the present one, JSON list of [`Tried`].
     pub attempts: String,
+    /// How often it is tried again after a fault that may pass; none = as often as the time limit allows.
+    pub retries: Option<i32>,
+    /// How often its undo was begun.
+    pub undo_attempt: i32,
+    /// When its undo was begun first, ms; its time limit counts from then.
+    pub undo_started_ms: Option<i64>,
     /// How long a person has to approve it; none = it needs no approval.
     pub approval_secs: Option<i64>,
     /// Until when it waits for its approval, ms; none = nobody was asked yet.
@@ -62,7 +68,7 @@ pub struct StepRun {
     pub approved_by: Option<String>,
 }
 
-/// An attempt that failed and was followed by another.
+/// An attempt at a step, or at taking it back, that failed and was followed by another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Tried {
     /// Which one, from 1.
@@ -71,6 +77,9 @@ pub struct Tried {
     pub failed_ms: i64,
     /// Why.
     pub error: String,
+    /// Whether it was one at taking the step back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undo: bool,
 }
 
 impl StepRun {
@@ -80,7 +89,7 @@ impl StepRun {
         self.approval_until_ms.filter(|_| waits)
     }
 
-    /// The attempts before the present one, the first one first.
+    /// The attempts before the present one, the first one first; those at taking it back after those at the step itself.
     ///
     /// # Errors
     /// The row is damaged.
@@ -96,11 +105,17 @@ impl StepRun {
     /// # Errors
     /// The row is damaged.
     pub fn tried_and_failed(&self, failed_ms: i64, error: &str) -> Result<String> {
+        let undo = self.state == StepState::Undoing;
         let mut tried = self.tried()?;
         tried.push(Tried {
-            attempt: self.attempt,
+            attempt: if undo {
+                self.undo_attempt
+            } else {
+                self.attempt
+            },
             failed_ms,
             error: error.to_owned(),
+            undo,
         });
         serde_json::to_string(&tried).map_err(|cause| Error::internal("attempts as JSON", cause))
     }
@@ -146,6 +161,8 @@ pub struct NewStepRun {
     pub started_ms: Option<i64>,
     /// See [`StepRun::finished_ms`].
     pub finished_ms: Option<i64>,
+    /// See [`StepRun::retries`].
+    pub retries: Option<i32>,
     /// See [`StepRun::approval_secs`].
     pub approval_secs: Option<i64>,
 }
@@ -213,6 +230,10 @@ pub struct StepChange {
     pub retry_at_ms: Option<Option<i64>>,
     /// See [`StepRun::attempts`].
     pub attempts: Option<String>,
+    /// See [`StepRun::undo_attempt`].
+    pub undo_attempt: Option<i32>,
+    /// See [`StepRun::undo_started_ms`]; the inner none takes it away.
+    pub undo_started_ms: Option<Option<i64>>,
     /// See [`StepRun::approval_until_ms`]; the inner none takes it away.
     pub approval_until_ms: Option<Option<i64>>,
 }
@@ -236,7 +257,19 @@ impl StepChange {
         set(&mut step.finished_ms, self.finished_ms);
         set(&mut step.retry_at_ms, self.retry_at_ms);
         set(&mut step.attempts, self.attempts);
+        set(&mut step.undo_attempt, self.undo_attempt);
+        set(&mut step.undo_started_ms, self.undo_started_ms);
         set(&mut step.approval_until_ms, self.approval_until_ms);
+    }
+
+    /// The beginning of an undo that was not tried yet.
+    pub fn undoing() -> Self {
+        Self {
+            retry_at_ms: Some(None),
+            undo_attempt: Some(0),
+            undo_started_ms: Some(None),
+            ..Self::to(StepState::Undoing)
+        }
     }
 
     /// A change of state alone.

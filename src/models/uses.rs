@@ -318,6 +318,7 @@ mod tests {
             kind: "DeployEc2Node".into(),
             settings: settings.into(),
             timeout_secs: None,
+            retries: None,
             updated_ms: 0,
         };
         Action::insert(conn, &new).unwrap();

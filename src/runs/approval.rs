@@ -60,10 +60,42 @@ impl Drive {
         for position in positions {
             let step = self.step(|step| step.position == *position)?;
             let within = journal::span(step.approval_secs.unwrap_or_default());
-            let cause = Error::Conflict(format!("nobody approved it within {within}"));
-            self.refuse(&step, StepState::Failed, &cause).await?;
+            let text = format!("nobody approved it within {within}");
+            let line = format!("{}: not begun: {text}", step.name);
+            let change = StepChange {
+                error: Some(Some(text)),
+                finished_ms: Some(Some(self.claim.ctx.now_ms())),
+                ..StepChange::to(StepState::Failed)
+            };
+            if !self.fail_unapproved(&step, change, line).await? {
+                self.journal = self.claim.load().await?;
+                return Ok(());
+            }
         }
         Ok(())
+    }
+
+    /// False when somebody has decided since the journal was read, which was in time then.
+    async fn fail_unapproved(
+        &mut self,
+        step: &StepRun,
+        change: StepChange,
+        line: String,
+    ) -> Result<bool> {
+        let (run, id, written) = (self.claim.run, step.id, change.clone());
+        let fail = move |conn: &mut Connection, now_ms| {
+            let now = StepRun::find(conn, run, id)?;
+            if now.state != StepState::Planned || of(&now, now_ms) != Approval::Expired {
+                return Ok(false);
+            }
+            transition(conn, run, id, now.state, &written, now_ms, &line)?;
+            Ok(true)
+        };
+        let failed = self.claim.write(fail).await?;
+        if failed {
+            self.journal.follow(id, change);
+        }
+        Ok(failed)
     }
 
     /// Lays the run to rest; false when somebody has decided meanwhile.

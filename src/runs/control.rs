@@ -249,14 +249,7 @@ pub fn undo_step(
         return Err(Error::Conflict(why));
     }
     one_capacity_change(conn, &run)?;
-    decide(
-        conn,
-        &run,
-        &step,
-        &StepChange::to(StepState::Undoing),
-        "undo",
-        decision,
-    )?;
+    decide(conn, &run, &step, &StepChange::undoing(), "undo", decision)?;
     requeue(conn, &run)
 }
 

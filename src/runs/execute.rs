@@ -260,7 +260,7 @@ impl Drive {
             Ending::Unclear(reason) => return self.explain(&step, reason).await,
         };
         let undoing = step.state == StepState::Undoing;
-        if !undoing && self.put_off(&step, &outcome).await? {
+        if self.put_off(&step, &outcome).await? {
             return Ok(());
         }
         let (good, bad) = if undoing {
@@ -273,7 +273,8 @@ impl Drive {
             // The report and the error stay those of the step itself, unless the undo has an error of its own.
             change.report = None;
             change.error = change.error.filter(Option::is_some);
-        } else if let Some(Some(error)) = &mut change.error {
+        }
+        if let Some(Some(error)) = &mut change.error {
             *error = retry::with_attempts(error, &step);
         }
         let state = change.state.unwrap_or(bad);

@@ -13,7 +13,7 @@ pub(super) struct StepView {
     pub state: StepState,
     /// Whether this worker has its effect or its undo under way. A `started` step that is not in flight has an outcome nobody knows.
     pub in_flight: bool,
-    /// Whether an attempt at it failed and another is to follow.
+    /// Whether an attempt at it, or at taking it back, failed and another is to follow.
     pub retry: Retry,
     /// Whether a person must approve it first.
     pub approval: Approval,
@@ -91,8 +91,12 @@ pub(super) fn next(steps: &[StepView], on_failure: OnFailure, cancelled: bool) -
     if in_flight {
         return Next::Wait;
     }
-    if let Some(position) = next_undo(steps) {
-        return Next::Undo(position);
+    if let Some(step) = next_undo(steps) {
+        return match step.retry {
+            // What it was built on stays until it is gone.
+            Retry::Later => Next::Wait,
+            Retry::No | Retry::Due => Next::Undo(step.position),
+        };
     }
     if unclear {
         return Next::End(RunState::Stuck);
@@ -162,18 +166,16 @@ fn ready(steps: &[StepView], approval: Approval) -> Vec<i32> {
 }
 
 /// The step to take back next: the last one that nothing else to be taken back was built on.
-fn next_undo(steps: &[StepView]) -> Option<i32> {
+fn next_undo(steps: &[StepView]) -> Option<&StepView> {
     let undoing = |step: &&StepView| step.state == StepState::Undoing;
-    let waiting: Vec<_> = steps.iter().filter(undoing).collect();
+    let waiting: Vec<&StepView> = steps.iter().filter(undoing).collect();
     let built_on = |position: i32| {
         waiting
             .iter()
             .any(|other| other.position != position && depends(steps, other, position))
     };
-    waiting
-        .iter()
-        .map(|step| step.position)
-        .rfind(|position| !built_on(*position))
+    let mut free = waiting.iter().filter(|step| !built_on(step.position));
+    free.next_back().copied()
 }
 
 /// Whether `step` waits for `position`, directly or by way of others.
@@ -371,6 +373,20 @@ mod tests {
     }
 
     #[test]
+    fn an_undo_that_waits_to_be_tried_again_holds_up_what_it_was_built_on_even_when_cancelled() {
+        for (retry, cancelled, expected) in [
+            (Retry::Later, false, Next::Wait),
+            (Retry::Later, true, Next::Wait),
+            (Retry::Due, false, Next::Undo(2)),
+            (Retry::Due, true, Next::Undo(2)),
+        ] {
+            let mut steps = chain(&[Undoing, Undoing, Failed], &[]);
+            steps[1].retry = retry;
+            assert_eq!(next(&steps, OnFailure::Undo, cancelled), expected);
+        }
+    }
+
+    #[test]
     fn a_cancelled_run_begins_nothing_and_takes_nothing_back() {
         for (states, flying, expected) in [
             (
@@ -448,7 +464,11 @@ mod tests {
                         in_flight: flying
                             && retry == Retry::No
                             && [Started, Undoing].contains(&state),
-                        retry: if state == Started { retry } else { Retry::No },
+                        retry: if [Started, Undoing].contains(&state) {
+                            retry
+                        } else {
+                            Retry::No
+                        },
                         approval,
                         undoable: can && [Succeeded, Failed].contains(&state),
                     },
@@ -475,6 +495,7 @@ mod tests {
                 }
                 Next::Undo(position) => {
                     prop_assert_eq!(at(position).state, Undoing);
+                    prop_assert!(at(position).retry != Retry::Later);
                     prop_assert!(steps.iter().all(|step| !step.in_flight));
                 }
                 Next::TakeBack(positions) => {

@@ -36,6 +36,8 @@ pub(super) struct Claim {
 pub(super) enum Begun {
     /// It was announced.
     Yes,
+    /// The run was cancelled a moment ago; by whom.
+    Cancelled(String),
     /// All acting is stopped.
     Stopped(Hold),
     /// The breaker of the cluster refuses the launch; why.
@@ -111,10 +113,10 @@ impl Claim {
     }
 
     /// A transaction under the claim; `work` is given the time.
-    pub async fn write(
+    pub async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Connection, i64) -> Result<()> + Send + 'static,
-    ) -> Result<()> {
+        work: impl FnOnce(&mut Connection, i64) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (run, name) = (self.run, self.name.clone());
         let (now_ms, until_ms) = (self.ctx.now_ms(), self.until_ms());
         let write = move |conn: &mut Connection| {
@@ -141,13 +143,6 @@ impl Claim {
         self.write(work).await
     }
 
-    /// The hold that stops all acting now, if there is one.
-    pub async fn stop(&self) -> Result<Option<Hold>> {
-        let now_ms = self.ctx.now_ms();
-        let read = move |conn: &mut Connection| Hold::stop(conn, now_ms);
-        self.ctx.tools.db.read(read).await
-    }
-
     /// As [`Claim::change`] for what comes right before an effect, which may be kept from beginning; `launch`: it launches in this cluster.
     pub async fn begin(
         &self,
@@ -163,6 +158,11 @@ impl Claim {
         let begin = move |conn: &mut Connection| {
             if !Run::renew(conn, run, &name, until_ms)? {
                 return Err(lost(run));
+            }
+            // Also a cancelled run takes back what it has begun to take back.
+            let cancelled = Run::find(conn, run)?.cancel_requested_by;
+            if let Some(by) = cancelled.filter(|_| from != StepState::Undoing) {
+                return Ok(Begun::Cancelled(by));
             }
             if let Some(stop) = Hold::stop(conn, now_ms)? {
                 return Ok(Begun::Stopped(stop));
@@ -229,7 +229,7 @@ impl Claim {
         let work = move |conn: &mut Connection, now_ms| {
             for step in steps {
                 let line = format!("{}: is to be taken back", step.name);
-                let change = StepChange::to(StepState::Undoing);
+                let change = StepChange::undoing();
                 transition(conn, run, step.id, step.state, &change, now_ms, &line)?;
             }
             Ok(())

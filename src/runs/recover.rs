@@ -35,10 +35,14 @@ pub async fn open_runs(db: &Db, now_ms: i64) -> Result<Vec<RunId>> {
     .await
 }
 
-/// Goes on with the steps that an earlier driver had under way. An undo needs nothing here: it is safe to repeat, and the order of things
-/// begins it again.
+/// Goes on with the steps that an earlier driver had under way. An undo is safe to repeat, and the order of things begins it again.
 pub(super) async fn take_up(drive: &mut Drive) -> Result<()> {
     let steps = drive.journal.steps.clone();
+    let begun =
+        |step: &&StepRun| step.state == StepState::Undoing && step.undo_started_ms.is_some();
+    for step in steps.iter().filter(begun) {
+        drive.go_on_undoing(step).await?;
+    }
     // A step that waits to be tried again has nothing under way.
     let lost = |step: &&StepRun| step.state == StepState::Started && step.retry_at_ms.is_none();
     for step in steps.iter().filter(lost) {
@@ -53,7 +57,9 @@ async fn take_up_step(drive: &mut Drive, step: &StepRun) -> Result<()> {
         step: step.id,
         ending: Ending::Unclear(reason),
     };
-    let known = step.tried()?.last().map_or(0, |tried| tried.attempt);
+    let mut tried = step.tried()?.into_iter();
+    let known = tried.rfind(|tried| !tried.undo);
+    let known = known.map_or(0, |tried| tried.attempt);
     let lost = step.attempt.saturating_sub(known);
     if lost >= MAX_LOST {
         let reason = format!(

@@ -26,15 +26,16 @@ impl Drive {
         Some(format!("all acting is {}", stop.stopped()))
     }
 
-    /// As [`Drive::change`] for what comes right before an effect; false when it may not begin: all acting is stopped, or a breaker refuses the
-    /// launch, which has failed then.
+    /// As [`Drive::change`] for what comes right before an effect; false when it may not begin: the run is cancelled, all acting is stopped,
+    /// or a breaker refuses the launch, which has failed then.
     pub(super) async fn begin(
         &mut self,
         step: &StepRun,
         change: StepChange,
         line: String,
     ) -> Result<bool> {
-        let launches = breaker::launches(self.claim.ctx.kinds, &step.kind);
+        let undoing = step.state == StepState::Undoing;
+        let launches = !undoing && breaker::launches(self.claim.ctx.kinds, &step.kind);
         let cluster = self.journal.run.cluster_id;
         let launch = cluster.filter(|_| launches);
         let begun = self
@@ -46,6 +47,10 @@ impl Drive {
             Begun::Yes => {
                 self.journal.follow(step.id, change);
                 Ok(true)
+            }
+            Begun::Cancelled(by) => {
+                self.journal.run.cancel_requested_by = Some(by);
+                Ok(false)
             }
             Begun::Stopped(stop) => {
                 self.journal.stop = Some(stop);

@@ -173,6 +173,7 @@ CREATE TABLE actions (
     kind TEXT NOT NULL,
     settings TEXT NOT NULL,
     timeout_secs BIGINT,
+    retries INTEGER,
     updated_ms BIGINT NOT NULL
 );
 
@@ -261,6 +262,9 @@ CREATE TABLE step_runs (
     finished_ms BIGINT,
     retry_at_ms BIGINT,
     attempts TEXT NOT NULL DEFAULT '[]',
+    retries INTEGER,
+    undo_attempt INTEGER NOT NULL DEFAULT 0,
+    undo_started_ms BIGINT,
     approval_secs BIGINT,
     approval_until_ms BIGINT,
     approved_by TEXT,

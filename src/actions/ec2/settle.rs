@@ -190,6 +190,7 @@ pub fn reap(conn: &mut Connection, id: FindingId, settler: &Settler) -> Result<P
         kind: "RemoveEc2Node".into(),
         settings: json!({"instance_id": instance, "ec2_profile": profile.name}).to_string(),
         timeout_secs: None,
+        retries: None,
         updated_ms: settler.now_ms,
     };
     let reason = format!("reap {instance}: {}", finding.detail);

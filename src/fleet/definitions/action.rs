@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Reference, Secs};
-use crate::actions;
+use crate::actions::{self, MOST_RETRIES};
 use crate::error::{Error, Result};
 use crate::fleet::reader::Object;
 use crate::models::action::{Action as Row, NewAction};
@@ -21,6 +21,9 @@ pub struct Action {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub timeout: Option<Secs>,
+    /// How often it is tried again after a fault that may pass; 0 = never, none = as often as the time limit allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<i32>,
     /// The kind's own settings.
     #[serde(flatten)]
     #[schema(value_type = Object, additional_properties)]
@@ -32,6 +35,7 @@ impl Action {
         let name = object.required_name("name");
         let kind = object.required_text("kind");
         let timeout = object.duration("timeout", 1).map(Secs);
+        let retries = object.small("retries", 0..=MOST_RETRIES);
         let (settings, path, faults) = object.rest();
         if !kind.is_empty() {
             let settings = Value::Object(settings.clone());
@@ -41,6 +45,7 @@ impl Action {
             name,
             kind,
             timeout,
+            retries,
             settings,
         }
     }
@@ -59,6 +64,7 @@ impl Action {
             name: row.name,
             kind: row.kind,
             timeout: row.timeout_secs.map(Secs),
+            retries: row.retries,
             settings,
         })
     }
@@ -69,6 +75,7 @@ impl Action {
             kind: self.kind.clone(),
             settings: Value::Object(self.settings.clone()).to_string(),
             timeout_secs: self.timeout.map(|timeout| timeout.0),
+            retries: self.retries,
             updated_ms: now_ms,
         }
     }

@@ -161,6 +161,7 @@ async fn a_named_node_goes_and_one_that_headroom_did_not_launch_is_refused() {
                 kind: "RemoveEc2Node".into(),
                 settings: "{}".into(),
                 timeout_secs: Some(20),
+                retries: None,
                 updated_ms: 0,
             };
             let action = Action::insert(conn, &new)?;

@@ -245,17 +245,22 @@ fn node(
 
 fn action(name: String) -> impl Strategy<Value = Action> {
     let template_free = text().prop_filter("a template of its own", |text| !text.contains("{{"));
-    (of(1..5_000_i64), template_free, any::<bool>()).prop_map(
-        move |(timeout, script, repeatable)| {
+    (
+        of(1..5_000_i64),
+        of(0..20_i32),
+        template_free,
+        any::<bool>(),
+    )
+        .prop_map(move |(timeout, retries, script, repeatable)| {
             let settings = json!({"script": script, "repeatable": repeatable});
             Action {
                 name: name.clone(),
                 kind: "LocalScript".into(),
                 timeout: timeout.map(Secs),
+                retries,
                 settings: settings.as_object().unwrap().clone(),
             }
-        },
-    )
+        })
 }
 
 fn steps(actions: Vec<String>) -> impl Strategy<Value = Vec<Step>> {

@@ -371,6 +371,7 @@ fn step(run_id: RunId, position: i32, state: StepState, at_ms: i64) -> NewStepRu
         target_name: (position == 1).then(|| "web".to_owned()),
         depends_on: if position == 1 { "[]" } else { "[1]" }.into(),
         timeout_secs: 60,
+        retries: None,
         state,
         token: None,
         attempt: i32::from(begun),

@@ -1,6 +1,7 @@
 //! Steps that a person must approve: who decides, what waits, how it ends, and what a crash leaves.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use headroom::clients::mail::Mailer;
@@ -256,6 +257,52 @@ async fn another_branch_goes_on_and_sees_the_approval_while_it_does() {
     lab.approve(run, "careful", "ann").unwrap();
     driven.await.unwrap().unwrap();
     assert_eq!(lab.run(run).state, RunState::Succeeded);
+}
+
+/// What was decided in time counts, also when the time is over before the worker that drives another branch sees it.
+#[tokio::test]
+async fn a_decision_at_the_last_moment_is_not_overtaken_by_the_end_of_the_time_for_it() {
+    for approved in [true, false] {
+        let mut lab = Lab::new();
+        let ahead_ms = Arc::new(AtomicI64::new(0));
+        let (clock, ahead) = (Arc::clone(&lab.ctx.clock), Arc::clone(&ahead_ms));
+        lab.ctx.clock = Arc::new(move || clock() + ahead.load(Ordering::SeqCst));
+        // The journal is not read again while the other branch runs.
+        lab.ctx.beat = Duration::from_secs(60);
+        let folder = lab.folder.path().display().to_string();
+        let busy = format!("touch {folder}/begun; until [ -e {folder}/go ]; do sleep 0.01; done");
+        let steps = [
+            Planned::script("careful", format!("touch {folder}/approved"))
+                .approved_within(HOUR_SECS),
+            Planned::script("busy", busy).after(&[]).within(20),
+        ];
+        let run = lab.plan(OnFailure::Stop, &steps);
+        let ctx = lab.ctx.clone();
+        let driven = tokio::spawn(async move { execute::drive(&ctx, run).await });
+        let begun = lab.path("begun");
+        let met = move || wait::until("the other branch", SOON, || begun.exists().then_some(()));
+        tokio::task::spawn_blocking(met).await.unwrap();
+        // The first beat comes at once, and must be over.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        if approved {
+            lab.approve(run, "careful", "ann").unwrap();
+        } else {
+            lab.refuse(run, "careful", "not today").unwrap();
+        }
+        ahead_ms.store((HOUR_SECS + 1) * 1000, Ordering::SeqCst);
+        std::fs::write(lab.path("go"), "").unwrap();
+        driven.await.unwrap().unwrap();
+        let step = lab.step(run, "careful");
+        let error = step.error.as_deref();
+        if approved {
+            assert_eq!((step.state, error), (StepState::Succeeded, None));
+            assert_eq!(lab.run(run).state, RunState::Succeeded);
+        } else {
+            let refused = Some("refused by ann: not today");
+            assert_eq!((step.state, error), (StepState::Failed, refused));
+            assert_eq!(lab.run(run).state, RunState::Failed);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! What a person may do to a run, and what is refused.
 
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 
 use headroom::clients::mail::Mailer;
+use headroom::db::Db;
 use headroom::error::Error;
 use headroom::models::audit::AuditEvent;
 use headroom::models::run::Run;
 use headroom::models::{OnFailure, RunId, RunState, StepRunId, StepState, Via};
 use headroom::runs::control::{self, Decision};
+use headroom::runs::{Boundary, Witness};
 use serde_json::json;
 
 use super::lab::{KINDS, Lab, Planned, id};
@@ -221,6 +223,32 @@ async fn a_queued_run_is_cancelled_at_once_and_an_ended_one_not_at_all() {
         lab.refused(control::retry_step, run, "one", "x"),
         format!("run {run} is cancelled; a step is decided about when the run is stuck or failed")
     );
+}
+
+/// Cancels the run at the last moment before a step is announced.
+struct AtTheLastMoment(Db, RunId);
+
+impl Witness for AtTheLastMoment {
+    fn at(&self, boundary: Boundary) {
+        if matches!(boundary, Boundary::Planned(_)) {
+            let cancel = |conn: &mut _| control::cancel(conn, self.1, &decision(""));
+            self.0.write_blocking(cancel).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancellation_at_the_last_moment_keeps_the_step_from_beginning() {
+    let mut lab = Lab::new();
+    let made = lab.path("made").display().to_string();
+    let run = lab.plan(
+        OnFailure::Stop,
+        &[Planned::script("one", format!("touch {made}"))],
+    );
+    lab.ctx.witness = Arc::new(AtTheLastMoment(lab.db.clone(), run));
+    assert_eq!(lab.drive(run).await, RunState::Cancelled);
+    assert_eq!(lab.states(run), [StepState::Skipped]);
+    assert!(!lab.path("made").exists());
 }
 
 #[tokio::test]

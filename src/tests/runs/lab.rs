@@ -106,6 +106,7 @@ pub struct Planned {
     timeout_secs: i64,
     depends_on: Option<&'static [&'static str]>,
     approval_secs: Option<i64>,
+    retries: Option<i32>,
 }
 
 impl Planned {
@@ -124,6 +125,15 @@ impl Planned {
             timeout_secs: 60,
             depends_on: None,
             approval_secs: None,
+            retries: None,
+        }
+    }
+
+    /// It is tried again so often at most.
+    pub fn retried(self, retries: i32) -> Self {
+        Self {
+            retries: Some(retries),
+            ..self
         }
     }
 
@@ -256,6 +266,7 @@ impl Lab {
                         kind: step.kind.into(),
                         settings: step.settings.to_string(),
                         timeout_secs: Some(step.timeout_secs),
+                        retries: step.retries,
                         updated_ms: 0,
                     },
                 )?;
@@ -498,6 +509,8 @@ pub struct Probe {
     /// They say that nothing happened.
     harmless: bool,
     undo_fails: bool,
+    /// So many attempts at taking it back fail with a fault that passes, every second one after the thing is gone.
+    undo_flaky: i64,
     /// Nodes that the step adds to the cluster.
     adds: Option<String>,
 }
@@ -522,6 +535,7 @@ impl Settings for Probe {
             after: fields.switch("after"),
             harmless: fields.switch("harmless"),
             undo_fails: fields.switch("undo_fails"),
+            undo_flaky: fields.integer("undo_flaky", 0..=100).unwrap_or(0),
             adds: mode.strip_prefix("adds ").map(str::to_owned),
         }
     }
@@ -626,11 +640,19 @@ impl Effect for Probe {
         async move {
             let token = outputs["thing"].as_str().unwrap();
             append(&self.folder.join("undone"), token);
+            let count = i64::try_from(lines(&self.folder.join("undone")).len()).unwrap();
+            let busy = count <= self.undo_flaky;
+            if busy && count % 2 == 1 {
+                return self.busy(Outputs::new());
+            }
             if self.undo_fails {
                 return Outcome::failed(Error::Conflict("the thing is protected".into()));
             }
             if self.thing(token).exists() {
                 std::fs::remove_file(self.thing(token)).unwrap();
+            }
+            if busy {
+                return self.busy(Outputs::new());
             }
             Outcome::default()
         }

@@ -16,4 +16,5 @@ mod retry;
 mod scripts;
 mod ssh;
 mod stop;
+mod undo;
 mod zabbix;

@@ -1,14 +1,16 @@
 //! Faults that may pass: tried again within the time limit, never where the effect may have happened, and safe from a crash between two attempts.
+//! Of taking steps back likewise: [`super::undo`].
 
 use std::time::{Duration, Instant};
 
+use headroom::models::step_run::StepRun;
 use headroom::models::{OnFailure, RunId, RunState, StepState, Via};
 use headroom::runs::control::{self, Decision};
 use headroom::runs::{Pauses, execute};
 use serde_json::{Value, json};
 
 use super::crash::die;
-use super::lab::{Lab, Planned, counts};
+use super::lab::{KINDS, Lab, Planned, counts, id};
 use crate::support::wait;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -156,16 +158,66 @@ async fn a_process_that_shuts_down_between_two_attempts_gives_the_run_back_at_on
     assert_eq!(lab.step(run, "add").attempt, 2);
 }
 
-async fn wait_for_pause(lab: &Lab, run: RunId) {
+pub async fn wait_for_pause(lab: &Lab, run: RunId) {
     let db = lab.db.clone();
     let waits = move || {
         let conn = &mut *db.connection().unwrap();
         let steps = headroom::models::step_run::StepRun::of_run(conn, run).unwrap();
         steps[0].retry_at_ms
     };
-    tokio::task::spawn_blocking(move || wait::until("the first attempt to fail", SOON, waits))
+    tokio::task::spawn_blocking(move || wait::until("the first attempt to fail", 6 * SOON, waits))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn an_action_says_how_often_it_is_tried_again_and_a_person_begins_it_anew() {
+    let lab = Lab::new();
+    let folder = lab.folder.path().display().to_string();
+    let step = |flaky: i64| {
+        let settings = json!({"folder": folder, "mode": "repeat", "flaky": flaky});
+        Planned::new("add", "Probe", settings)
+    };
+    let never = lab.plan(OnFailure::Stop, &[step(1).retried(0)]);
+    assert_eq!(lab.drive(never).await, RunState::Failed);
+    let row = lab.step(never, "add");
+    assert_eq!((row.attempt, row.attempts.as_str()), (1, "[]"));
+    assert_eq!(row.error.unwrap(), "the maker is busy");
+
+    std::fs::remove_file(lab.path("asked")).unwrap();
+    let twice = lab.plan(OnFailure::Stop, &[step(5).retried(2)]);
+    assert_eq!(lab.drive(twice).await, RunState::Failed);
+    let three = "the maker is busy; 3 attempts were made within the time limit of 60 s";
+    assert_eq!(lab.error(twice, "add"), three);
+    assert_eq!(lab.step(twice, "add").attempt, 3);
+    let ann = Decision {
+        kinds: KINDS,
+        ..Decision::new("ann", Via::Page, "it is less busy", 9)
+    };
+    lab.write(|conn| control::retry_step(conn, twice, id(&StepRun::of_run(conn, twice)?[0]), &ann));
+    assert_eq!(lab.drive(twice).await, RunState::Succeeded);
+    assert_eq!(lab.step(twice, "add").attempt, 6);
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_due_after_the_time_limit_does_not_begin_and_the_last_reason_stands() {
+    for mode in ["look", "repeat"] {
+        let lab = Lab::new();
+        let run = flaky(&lab, json!({"mode": mode, "flaky": 9}), 30);
+        // It dies once the first attempt has failed, and is taken up a minute later.
+        let boundary = die(&lab, &lab.url(), run, 4).unwrap();
+        assert!(boundary.starts_with("PutOff"), "{boundary}");
+        assert_eq!(lab.recover(run).await, RunState::Failed);
+        let why = "its time limit of 30 s is over";
+        assert_eq!(
+            lab.error(run, "add"),
+            format!("the maker is busy; it is not tried again, since {why}")
+        );
+        assert_eq!(lab.lines("asked").len(), 1, "nothing was begun");
+        let line = format!("add: failed: it is not tried again, since {why}");
+        assert!(lab.log(run).contains(&line), "{:?}", lab.log(run));
+        assert_eq!(lab.step(run, "add").retry_at_ms, None);
+    }
 }
 
 /// A crash between two attempts, before and after each write, repeats nothing and forgets nothing.

@@ -33,6 +33,7 @@ impl Home {
             kind: "Email".into(),
             settings: "{}".into(),
             timeout_secs: None,
+            retries: None,
             updated_ms: 0,
         };
         let counter = NewCounter {

@@ -94,6 +94,8 @@ pub struct Step {
     retry_at: Option<DateTime<Utc>>,
     /// Seconds its effect may take.
     timeout_secs: i64,
+    /// How often it is tried again after a fault that may pass; null = as often as the time limit allows.
+    retries: Option<i32>,
     /// Seconds a person has to approve it; null when it needs no approval.
     approval_secs: Option<i64>,
     /// Until when it waits for its approval; null when it does not.
@@ -112,7 +114,7 @@ pub struct Step {
     finished: Option<DateTime<Utc>>,
 }
 
-/// An attempt that failed and was followed by another.
+/// An attempt at a step, or at taking it back, that failed and was followed by another.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Attempt {
     /// Which one, from 1.
@@ -121,6 +123,8 @@ pub struct Attempt {
     failed: DateTime<Utc>,
     /// Why.
     error: String,
+    /// Whether it was one at taking the step back.
+    undo: bool,
 }
 
 /// A line of a run's log.
@@ -362,6 +366,7 @@ impl TryFrom<StepRun> for Step {
             number: tried.attempt,
             failed: from_ms(tried.failed_ms),
             error: tried.error,
+            undo: tried.undo,
         });
         Ok(Self {
             attempts: attempts.collect(),
@@ -381,6 +386,7 @@ impl TryFrom<StepRun> for Step {
             state: row.state,
             attempt: row.attempt,
             timeout_secs: row.timeout_secs,
+            retries: row.retries,
             approved_by: row.approved_by,
             error: row.error,
             started: time(row.started_ms),

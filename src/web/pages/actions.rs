@@ -108,11 +108,22 @@ struct ActionPage {
     summary: String,
     settings: String,
     timeout: String,
+    again: String,
     undo: &'static str,
     triggers: Vec<String>,
     clusters: Vec<String>,
     nodes: Vec<String>,
     on_nothing: bool,
+}
+
+/// How often a step is tried again, in words.
+fn again(retries: Option<i32>) -> String {
+    match retries {
+        None => "after a fault that may pass, within the time limit".into(),
+        Some(0) => "never".into(),
+        Some(1) => "once at most, after a fault that may pass".into(),
+        Some(retries) => format!("{retries} times at most, after a fault that may pass"),
+    }
 }
 
 /// `GET /actions/{name}`.
@@ -145,6 +156,7 @@ pub async fn show(visit: Visit, name: Path<String>) -> Answer {
         summary: actions::summary(&action.kind, &action.settings),
         settings: actions::settings_html(&action.kind, &action.settings)?,
         timeout: duration(timeout_secs),
+        again: again(action.retries),
         undo: actions::undo(&action.kind).unwrap_or("it cannot be undone"),
         triggers: users(&steps, &triggers)
             .remove(&action.id)

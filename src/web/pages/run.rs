@@ -12,7 +12,7 @@ use crate::models::decision::Decision;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::{StepRun, Tried};
-use crate::models::{OnFailure, Origin, RunId, RunState, StepRunId};
+use crate::models::{OnFailure, Origin, RunId, RunState, StepRunId, StepState};
 use crate::runs::control;
 use crate::web::error::Answer;
 use crate::web::pages::decide::Choices;
@@ -37,6 +37,8 @@ struct StepLine {
     until: Option<Moment>,
     again: Option<Moment>,
     timeout: String,
+    retries: Option<i32>,
+    undoing: bool,
     waits: String,
     summary: String,
     error: Option<String>,
@@ -192,6 +194,8 @@ fn step_line(
         outputs: outputs(&step.outputs),
         choices,
         timeout: duration(step.timeout_secs),
+        retries: step.retries,
+        undoing: step.state == StepState::Undoing,
         id: step.id,
         position: step.position,
         name: step.name,
