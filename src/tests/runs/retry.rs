@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use headroom::models::step_run::StepRun;
 use headroom::models::{OnFailure, RunId, RunState, StepState, Via};
 use headroom::runs::control::{self, Decision};
 use headroom::runs::{Pauses, execute};
@@ -194,7 +193,8 @@ async fn an_action_says_how_often_it_is_tried_again_and_a_person_begins_it_anew(
         kinds: KINDS,
         ..Decision::new("ann", Via::Page, "it is less busy", 9)
     };
-    lab.write(|conn| control::retry_step(conn, twice, id(&StepRun::of_run(conn, twice)?[0]), &ann));
+    let failed = id(&lab.step(twice, "add"));
+    lab.write(|conn| control::retry_step(conn, twice, failed, &ann));
     assert_eq!(lab.drive(twice).await, RunState::Succeeded);
     assert_eq!(lab.step(twice, "add").attempt, 6);
 }
