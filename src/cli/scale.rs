@@ -69,27 +69,10 @@ async fn run(config: &Config, args: &Scale, wanted: &Wanted) -> Result<ExitCode>
     )
     .await?;
     if !acts {
-        let said = docker.list().await?;
-        print!("{}", said.stdout_text());
-        eprint!("{}", said.stderr_text());
-        let status = match said.status {
-            crate::clients::Exit::Status(status) => u8::try_from(status).unwrap_or(1),
-            _ => 1,
-        };
-        return Ok(ExitCode::from(status));
+        return list(&docker).await;
     }
     let now = docker.replicas().await?.count;
-    let bounds = Bounds {
-        min: args.min,
-        max: args.max,
-    };
-    let aim = bounds.aim(wanted.current.unwrap_or(now), Change::By(wanted.by));
-    // What the caller believes may be old: never against the direction.
-    let to = if wanted.by > 0 {
-        aim.max(now)
-    } else {
-        aim.min(now)
-    };
+    let to = aim(args, wanted, now);
     // The engine may have taken its time to answer.
     if let Some(why) = held(holds.as_ref()).await? {
         return Ok(refuse(&name, &why));
@@ -105,6 +88,32 @@ async fn run(config: &Config, args: &Scale, wanted: &Wanted) -> Result<ExitCode>
             Err(fault)
         }
     }
+}
+
+/// How many there are to be, of as many as there are now.
+fn aim(args: &Scale, wanted: &Wanted, now: u32) -> u32 {
+    let bounds = Bounds {
+        min: args.min,
+        max: args.max,
+    };
+    let aim = bounds.aim(wanted.current.unwrap_or(now), Change::By(wanted.by));
+    // What the caller believes may be old: never against the direction.
+    if wanted.by > 0 {
+        aim.max(now)
+    } else {
+        aim.min(now)
+    }
+}
+
+async fn list(docker: &Docker) -> Result<ExitCode> {
+    let said = docker.list().await?;
+    print!("{}", said.stdout_text());
+    eprint!("{}", said.stderr_text());
+    let status = match said.status {
+        crate::clients::Exit::Status(status) => u8::try_from(status).unwrap_or(1),
+        _ => 1,
+    };
+    Ok(ExitCode::from(status))
 }
 
 /// The database that says what is held; none where no Headroom keeps its data on this host.

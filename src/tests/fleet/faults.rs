@@ -268,11 +268,11 @@ const OF_THE_TEXT: &[(&str, &str)] = &[
     ("actions: [{ name: a }]", "actions[0].kind: is required"),
     (
         "actions: [{ name: a, kind: LocalScript, script: x, retries: 20 }]",
-        "actions[0].retries: must be a whole number from 0 to 19",
+        "actions[0].retries: must be a whole number from 0 to 19, not 20",
     ),
     (
         "actions: [{ name: a, kind: LocalScript, script: x, retries: never }]",
-        "actions[0].retries: must be a whole number from 0 to 19",
+        "actions[0].retries: must be a whole number from 0 to 19, not text",
     ),
     (
         "actions: [{ name: a, kind: LocalScript }]",

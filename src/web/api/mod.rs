@@ -7,6 +7,7 @@ mod backtest;
 mod breakers;
 mod decisions;
 mod fleet;
+mod history;
 mod holds;
 mod instances;
 mod mbeans;

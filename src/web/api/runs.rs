@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::history::{Attempt, LogLine};
 use super::paging::Wanted;
 use super::{ROOT, ok, optional, stored_json, time};
 use crate::actions::plan::RunTarget;
@@ -112,31 +113,6 @@ pub struct Step {
     started: Option<DateTime<Utc>>,
     /// When its effect was over.
     finished: Option<DateTime<Utc>>,
-}
-
-/// An attempt at a step, or at taking it back, that failed and was followed by another.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Attempt {
-    /// Which one, from 1.
-    number: i32,
-    /// When it failed.
-    failed: DateTime<Utc>,
-    /// Why.
-    error: String,
-    /// Whether it was one at taking the step back.
-    undo: bool,
-}
-
-/// A line of a run's log.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct LogLine {
-    /// When.
-    at: DateTime<Utc>,
-    /// The step it is about.
-    #[schema(value_type = Option<i64>)]
-    step: Option<StepRunId>,
-    /// What happened.
-    message: String,
 }
 
 /// A run that was accepted.
@@ -362,12 +338,7 @@ impl TryFrom<StepRun> for Step {
     type Error = Error;
 
     fn try_from(row: StepRun) -> Result<Self> {
-        let attempts = row.tried()?.into_iter().map(|tried| Attempt {
-            number: tried.attempt,
-            failed: from_ms(tried.failed_ms),
-            error: tried.error,
-            undo: tried.undo,
-        });
+        let attempts = row.tried()?.into_iter().map(Attempt::from);
         Ok(Self {
             attempts: attempts.collect(),
             retry_at: time(row.retry_at_ms),
@@ -392,15 +363,5 @@ impl TryFrom<StepRun> for Step {
             started: time(row.started_ms),
             finished: time(row.finished_ms),
         })
-    }
-}
-
-impl From<RunEvent> for LogLine {
-    fn from(row: RunEvent) -> Self {
-        Self {
-            at: from_ms(row.at_ms),
-            step: row.step_run_id,
-            message: row.message,
-        }
     }
 }
