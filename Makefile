@@ -10,7 +10,7 @@ run: ## build and serve on http://127.0.0.1:8080 with ./data (an empty one gets 
 	@scripts/setup run
 	@$(env) cargo run --locked -- serve
 
-test: ## everything that must hold: format, lints, documentation, licences, all tests with real servers
+test: ## everything that must hold: format, lints with and without AWS, documentation, licences, all tests with real servers
 	@.ci/run
 
 chaos: ## kill Headroom at every journal boundary of every kind and at every call to EC2, with and without faults; writes the table of docs/reliability.md
