@@ -225,9 +225,9 @@ mod tests {
         elsewhere.runs("stuck", 3);
         elsewhere.queue_depth(4);
         elsewhere.breaching(7);
-        elsewhere.breakers([("web".to_owned(), true, 3), ("gone".to_owned(), true, 3)]);
+        elsewhere.breakers([("web".to_owned(), true, 3), ("former".to_owned(), true, 3)]);
         elsewhere.breakers([("web".to_owned(), true, 3)]);
-        assert!(!metrics.text().unwrap().contains("gone"));
+        assert!(!metrics.text().unwrap().contains("former"));
         let text = metrics.text().unwrap();
         for line in [
             "headroom_ticks_total 1",

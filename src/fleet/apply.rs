@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::definitions::{SECRET, Trigger};
+use super::definitions::{Ec2Profile, SECRET, Trigger};
 use super::diff::{Diff, Verb};
 use super::file::{FleetFile, Item};
 use super::ids::Ids;
@@ -213,21 +213,7 @@ fn write(conn: &mut Connection, item: &Item<'_>, present: &mut Present, now_ms: 
                 new
             );
         }
-        Item::Ec2Profile(item) => {
-            let new = item.row(ids, now_ms)?;
-            let id = upsert!(
-                conn,
-                ids.ec2_profiles,
-                ec2_profile::Ec2Profile,
-                &item.name,
-                new
-            );
-            let mut standing = present.file.ec2_profiles.iter();
-            let before = standing.find(|before| before.name == item.name);
-            if before.is_some_and(|before| before.access_key_id != item.access_key_id) {
-                ec2_profile::Ec2Profile::note_access_change(conn, id, now_ms)?;
-            }
-        }
+        Item::Ec2Profile(item) => write_ec2_profile(conn, item, present, now_ms)?,
         Item::Counter(item) => {
             let new = item.row(now_ms)?;
             upsert!(conn, ids.counters, counter::Counter, &item.name, new);
@@ -252,6 +238,30 @@ fn write(conn: &mut Connection, item: &Item<'_>, present: &mut Present, now_ms: 
             let id = upsert!(conn, ids.triggers, trigger::Trigger, &item.name, new);
             write_trigger_parts(conn, id, item, ids)?;
         }
+    }
+    Ok(())
+}
+
+/// Notes another access key, with which EC2 may be asked as another account from now on.
+fn write_ec2_profile(
+    conn: &mut Connection,
+    item: &Ec2Profile,
+    present: &mut Present,
+    now_ms: i64,
+) -> Result<()> {
+    let ids = &mut present.ids;
+    let new = item.row(ids, now_ms)?;
+    let id = upsert!(
+        conn,
+        ids.ec2_profiles,
+        ec2_profile::Ec2Profile,
+        &item.name,
+        new
+    );
+    let mut standing = present.file.ec2_profiles.iter();
+    let before = standing.find(|before| before.name == item.name);
+    if before.is_some_and(|before| before.access_key_id != item.access_key_id) {
+        ec2_profile::Ec2Profile::note_access_change(conn, id, now_ms)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod claim;
 mod named;
+mod step_change;
 mod types;
 
 pub mod action;

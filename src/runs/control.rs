@@ -13,7 +13,7 @@ use crate::models::decision::Decision as Ledger;
 use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::{StepChange, StepRun};
-use crate::models::{RunId, RunState, StepRunId, StepState, Via, node_claim};
+use crate::models::{RunId, RunState, StepRunId, StepState, Via};
 use crate::runs::journal::transition;
 
 /// Who decides, and why.
@@ -245,31 +245,10 @@ pub fn undo_step(
         StepState::UndoFailed,
     ];
     refuse_state(&step, &states)?;
-    if let Some(why) = serves(conn, &run, &step)? {
-        return Err(Error::Conflict(why));
-    }
+    crate::runs::serving::refuse_serving(conn, &run, &step)?;
     one_capacity_change(conn, &run)?;
     decide(conn, &run, &step, &StepChange::undoing(), "undo", decision)?;
     requeue(conn, &run)
-}
-
-/// Why a launch is not taken back any more: its run is over and its node is there. An undo terminates at once; what serves is drained first,
-/// and asks whether the cluster can do without it, which is the work of a removal.
-///
-/// # Errors
-/// The database fails.
-pub fn serves(conn: &mut Connection, run: &Run, step: &StepRun) -> Result<Option<String>> {
-    let (true, StepState::Succeeded, Some(token)) =
-        (run.state.is_over(), step.state, step.token.as_deref())
-    else {
-        return Ok(None);
-    };
-    Ok(node_claim::node_of(conn, token)?.map(|node| {
-        format!(
-            "{0} is {1} since then, and an undo would terminate it at once, without a drain and whatever min_nodes says; remove it with a RemoveEc2Node on {0} instead",
-            node.name, node.state
-        )
-    }))
 }
 
 /// The run, the step and all steps, when the run waits for a decision about such a step.

@@ -18,6 +18,7 @@ mod journal;
 pub mod recover;
 mod retry;
 mod scope;
+pub mod serving;
 mod stop;
 mod undo;
 

@@ -261,11 +261,6 @@ async fn so_many_launches_an_hour_and_no_more() {
 #[tokio::test]
 async fn what_a_person_takes_back_later_says_nothing_about_launching() {
     let world = World::new().guarded(3, None);
-    let good = world.deployment();
-    assert_eq!(world.lab.drive(good).await, RunState::Succeeded);
-    world.undone(good).await;
-    assert_eq!(world.breaker().failures, 0, "it gave a node");
-
     world.edit(|profile| profile.wait_for = "healthy".into());
     let refused = Fault::Refuse(400, "LoadBalancerNotFound");
     let call = "RegisterInstancesWithLoadBalancer";

@@ -13,7 +13,7 @@ use crate::models::run::Run;
 use crate::models::run_event::RunEvent;
 use crate::models::step_run::{StepRun, Tried};
 use crate::models::{OnFailure, Origin, RunId, RunState, StepRunId, StepState};
-use crate::runs::control;
+use crate::runs::serving;
 use crate::web::error::Answer;
 use crate::web::pages::decide::Choices;
 use crate::web::pages::runs::RunLine;
@@ -94,7 +94,7 @@ pub async fn show(visit: Visit, id: Path<i64>) -> Answer {
             let (run, steps) = (Run::find(conn, id)?, StepRun::of_runs(conn, &[id])?);
             let undoable = steps.iter().map(|step| {
                 let has_undo = actions::undo(&step.kind).is_some();
-                Ok(has_undo && control::serves(conn, &run, step)?.is_none())
+                Ok(has_undo && serving::serves(conn, &run, step)?.is_none())
             });
             let undoable = undoable.collect::<Result<Vec<_>>>()?;
             Ok((
