@@ -1,7 +1,7 @@
 //! What buttons do: post, redirect, say what happened; and what they refuse.
 
 use headroom::models::audit::AuditEvent;
-use headroom::models::host_key::HostKey;
+use headroom::models::host_key::{HostKey, NewHostKey};
 use headroom::models::run::Run;
 use headroom::models::{HostKeyState, Role, RunState};
 
@@ -265,6 +265,25 @@ async fn a_changed_host_key_is_accepted_by_an_admin_alone_and_only_the_one_they_
     assert_eq!(keys[0].accepted_by.as_deref(), Some("admin"));
     let events = AuditEvent::page(conn, None, Some("node web09"), 1).unwrap();
     assert_eq!(events[0].verb, "accept host key");
+    // Behind a jump host the same address is another machine.
+    let elsewhere = NewHostKey {
+        address: keys[0].address.clone(),
+        port: keys[0].port,
+        through: "bastion:22".into(),
+        state: HostKeyState::Offered,
+        key_type: keys[0].key_type.clone(),
+        key_base64: "b3RoZXI=".into(),
+        seen_ms: 0,
+        accepted_by: None,
+    };
+    HostKey::put(conn, &elsewhere).unwrap();
+    let key = HostKey::offered(conn).unwrap().remove(0).id.to_string();
+    let other = admin
+        .post("/nodes/web09/host-key", &[("key", &key)])
+        .await
+        .expect(303);
+    let page = follow(&admin, &other).await.expect(200).body;
+    assert!(page.contains("no longer shows that key"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
