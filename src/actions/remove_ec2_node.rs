@@ -253,12 +253,15 @@ impl Remove {
     }
 }
 
+/// What a counter gives on some nodes.
+type Readings = Vec<(NodeId, Vec<SeriesKey>)>;
+
 /// A counter, and its series on some nodes.
 fn readings(
     conn: &mut Connection,
     nodes: &[Node],
     counter: &str,
-) -> Result<(Counter, Vec<(NodeId, Vec<SeriesKey>)>)> {
+) -> Result<(Counter, Readings)> {
     let counter = Counter::by_name(conn, counter)?;
     let profiles = node::jvm_profiles_of_nodes(conn)?;
     let keys = nodes.iter().map(|node| {
