@@ -23,6 +23,8 @@ END_OF_QUESTION = re.compile(rb"^_hc [0-9a-f]{16}\b.*\n", re.MULTILINE)
 IMPATIENCE = re.compile(rb"^_hs [0-9a-f]{16}\b.*\n", re.MULTILINE)
 # How a new shell begins.
 OPENING = b"exec 3>&1"
+# What ends a held shell with all that runs in it.
+STOP = b"\nkill -s KILL -- -$$\n"
 # How long the real shell is listened to for more, once it has said something.
 QUIET_S = 0.5
 
@@ -71,14 +73,28 @@ class Teacher:
         return said
 
 
+async def run(process, program):
+    """Anything but a held shell is run as it is."""
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec("/bin/sh", stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+    child.stdin.write(program)
+    await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+    process.exit(await child.wait())
+
+
 async def serve(process, teacher):
     """A held shell, as far as its questions go."""
-    heard = b""
-    while text := await process.stdin.read(65536):
+    text, heard = await process.stdin.read(65536), b""
+    if not text.startswith(OPENING):
+        return await run(process, text)
+    while text:
         heard += text
+        if STOP in heard:
+            return process.exit_with_signal("KILL")
         while end := END_OF_QUESTION.search(heard):
             question, heard = IMPATIENCE.sub(b"", heard[: end.end()]), heard[end.end() :]
             process.stdout.write(await teacher.answer(question))
+        text = await process.stdin.read(65536)
     process.exit(0)
 
 
