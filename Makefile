@@ -1,6 +1,6 @@
 # `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos bench build setup audit fuzz
+.PHONY: help run test format chaos bench build setup audit fuzz
 env = . scripts/env.sh &&
 
 help: ## this list
@@ -12,6 +12,9 @@ run: ## build and serve on http://127.0.0.1:8080 with ./data (an empty one gets 
 
 test: ## everything that must hold: format, lints with and without AWS, documentation, licences, all tests with real servers
 	@.ci/run
+
+format: ## format every source file
+	@scripts/format
 
 chaos: ## kill Headroom at every journal boundary of every kind and at every call to EC2, with and without faults; writes the table of docs/reliability.md
 	@scripts/setup test

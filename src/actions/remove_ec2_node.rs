@@ -257,11 +257,7 @@ impl Remove {
 type Readings = Vec<(NodeId, Vec<SeriesKey>)>;
 
 /// A counter, and its series on some nodes.
-fn readings(
-    conn: &mut Connection,
-    nodes: &[Node],
-    counter: &str,
-) -> Result<(Counter, Readings)> {
+fn readings(conn: &mut Connection, nodes: &[Node], counter: &str) -> Result<(Counter, Readings)> {
     let counter = Counter::by_name(conn, counter)?;
     let profiles = node::jvm_profiles_of_nodes(conn)?;
     let keys = nodes.iter().map(|node| {
