@@ -37,7 +37,8 @@ impl Peer {
         }
         let mut told: Vec<Option<Told>> = vec![None; asks.len()];
         // A request has one time limit, and nobody is to wait for the longer one of another.
-        let mut groups = self.groups(asks, |one, other| one.limit == other.limit);
+        let together = |one: &Ask, other: &Ask| one.limit == other.limit;
+        let mut groups = self.groups(asks, terms, &mut told, together);
         let mut alive = false;
         while let Some(group) = groups.pop() {
             let begun = Instant::now();
@@ -134,6 +135,7 @@ impl Peer {
         failed: &Failed,
         told: &mut [Option<Told>],
     ) -> Vec<Group> {
+        let is_one = group.is_one(asks);
         for place in &group.asked {
             let Some(ask) = asks.get(*place) else {
                 continue;
@@ -142,16 +144,18 @@ impl Peer {
                 Failure::Late => late(jvm, failed.until - failed.begun),
                 failure => explain(failure, &ask.mbean, &ask.attribute, jvm),
             };
+            if is_one {
+                let had_all = failed.until - failed.begun >= ask.limit;
+                let is_stuck = matches!(failed.failure, Failure::Late) && had_all;
+                self.convict(ask, is_stuck.then_some(&why));
+            }
             put(told, *place, Err(why), failed.begun);
         }
-        if group.asked.len() > 1 {
-            self.suspect(asks, &group);
-            return group.split(asks);
+        if is_one {
+            return Vec::new();
         }
-        if let Some(ask) = group.asks(asks).next() {
-            self.convict(ask);
-        }
-        Vec::new()
+        self.suspect(asks, &group);
+        group.split(asks)
     }
 
     /// Notes what one request came to.

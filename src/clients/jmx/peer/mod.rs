@@ -51,13 +51,16 @@ impl Drop for Open {
     }
 }
 
+/// The longest pause before an attribute that never comes is asked again: each time may leave a thread of the JVM behind that waits for it.
+const LONGEST_DOUBT: Duration = Duration::from_hours(1);
+
 /// Why an attribute is asked by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Doubt {
     /// It was asked for together with others when there was no answer, and time did not suffice to find out which of them it was.
     Suspected,
-    /// It did not come in time or broke the connection.
-    Guilty,
+    /// It did not come in time or broke the connection, and is asked ever more rarely.
+    Guilty(Backoff),
 }
 
 /// One JVM.
@@ -212,6 +215,10 @@ impl Peer {
         if failure.ends_connection() {
             self.open = None;
         }
+        if failure.is_stale() {
+            // Another JVM: what was said of the one before does not hold.
+            self.alone.clear();
+        }
         matches!(failure, Failure::Lost(_)) || failure.is_stale()
     }
 
@@ -235,6 +242,8 @@ impl Peer {
                     self.open = Some(Open::new(line, &self.count));
                 }
                 Err(failure) => {
+                    // What comes back may be another JVM, without whatever waits in this one.
+                    self.alone.clear();
                     let why = not_opened(&failure, jvm, until - begun);
                     self.backoff
                         .failed(Clock::now(), rand::random(), why.clone());

@@ -1,8 +1,11 @@
 //! Reading attributes over RMI, those of an MBean at once; and what reading from a Jolokia agent has in common with it.
 
+use std::time::Instant as Clock;
+
 use tokio::time::{Instant, timeout_at};
 
-use super::{Doubt, Line, Open, Peer, Terms, error};
+use super::{Doubt, LONGEST_DOUBT, Line, Open, Peer, Terms, error};
+use crate::clients::backoff::Backoff;
 use crate::clients::jmx::datum::Datum;
 use crate::clients::jmx::failure::{Failure, Thrown};
 use crate::clients::jmx::session::Session;
@@ -33,24 +36,48 @@ impl Group {
         self.asked.iter().filter_map(|place| asks.get(*place))
     }
 
-    /// By MBean, and those of one MBean each by itself; those that are to be asked first at the end.
+    /// Whether all ask for the same attribute, by different members of it say.
+    pub(super) fn is_one(&self, asks: &[Ask]) -> bool {
+        let mut keys = self.asks(asks).map(key);
+        let first = keys.next();
+        keys.all(|other| Some(&other) == first.as_ref())
+    }
+
+    /// By MBean, and those of one MBean each attribute by itself; those that are to be asked first at the end.
     pub(super) fn split(self, asks: &[Ask]) -> Vec<Self> {
-        let mut parts: Vec<Self> = Vec::new();
-        for place in self.asked {
-            let Some(ask) = asks.get(place) else {
-                continue;
-            };
-            match parts.iter_mut().find(|part| part.mbean == ask.mbean) {
-                Some(part) => part.asked.push(place),
-                None => parts.push(Self::of(&ask.mbean, place)),
+        let parted = |together: &dyn Fn(&Ask, &Ask) -> bool| {
+            let mut parts = Vec::new();
+            for place in &self.asked {
+                join(&mut parts, asks, *place, together);
             }
-        }
-        if let [one] = parts.as_slice() {
-            let single = |place: &usize| Self::of(&one.mbean, *place);
-            parts = one.asked.iter().map(single).collect();
+            parts
+        };
+        let mut parts = parted(&|one, other| one.mbean == other.mbean);
+        if parts.len() == 1 {
+            parts = parted(&|one, other| key(one) == key(other));
         }
         parts.reverse();
         parts
+    }
+}
+
+/// Adds an ask to the group that it belongs to, or to a new one.
+fn join(
+    groups: &mut Vec<Group>,
+    asks: &[Ask],
+    place: usize,
+    together: impl Fn(&Ask, &Ask) -> bool,
+) {
+    let Some(ask) = asks.get(place) else {
+        return;
+    };
+    let fits = |group: &&mut Group| {
+        let first = group.asked.first().and_then(|first| asks.get(*first));
+        first.is_some_and(|first| together(first, ask))
+    };
+    match groups.iter_mut().find(fits) {
+        Some(group) => group.asked.push(place),
+        None => groups.push(Group::of(&ask.mbean, place)),
     }
 }
 
@@ -61,7 +88,8 @@ fn key(ask: &Ask) -> (String, String) {
 impl Peer {
     pub(super) async fn read_rmi(&mut self, jvm: &Jvm, asks: &[Ask], terms: Terms) -> Vec<Told> {
         let mut told: Vec<Option<Told>> = vec![None; asks.len()];
-        let mut groups = self.groups(asks, |one, other| one.mbean == other.mbean);
+        let together = |one: &Ask, other: &Ask| one.mbean == other.mbean;
+        let mut groups = self.groups(asks, terms, &mut told, together);
         while let Some(group) = groups.pop() {
             let begun = Instant::now();
             if begun >= terms.deadline {
@@ -79,25 +107,26 @@ impl Peer {
         all(told)
     }
 
-    /// Those that may be asked together, those that are to be asked first at the end.
-    pub(super) fn groups(&self, asks: &[Ask], together: impl Fn(&Ask, &Ask) -> bool) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
-        let (mut guilty, mut suspected) = (Vec::new(), Vec::new());
+    /// Those that may be asked together, those that are to be asked first at the end; without those that are not to be asked now.
+    pub(super) fn groups(
+        &self,
+        asks: &[Ask],
+        terms: Terms,
+        told: &mut [Option<Told>],
+        together: impl Fn(&Ask, &Ask) -> bool,
+    ) -> Vec<Group> {
+        let (mut groups, mut guilty, mut suspected) = (Vec::new(), Vec::new(), Vec::new());
         for (place, ask) in asks.iter().enumerate() {
-            let new = || Group::of(&ask.mbean, place);
+            let same = |one: &Ask, other: &Ask| key(one) == key(other) && together(one, other);
             match self.alone.get(&key(ask)) {
-                Some(Doubt::Guilty) => guilty.push(new()),
-                Some(Doubt::Suspected) => suspected.push(new()),
-                None => {
-                    let fits = |group: &&mut Group| {
-                        let first = group.asked.first().and_then(|first| asks.get(*first));
-                        first.is_some_and(|first| together(first, ask))
-                    };
-                    match groups.iter_mut().find(fits) {
-                        Some(group) => group.asked.push(place),
-                        None => groups.push(new()),
+                Some(Doubt::Guilty(backoff)) => {
+                    match backoff.refusal(Clock::now()).filter(|_| !terms.eager) {
+                        Some(why) => put(told, place, Err(why), Instant::now()),
+                        None => join(&mut guilty, asks, place, same),
                     }
                 }
+                Some(Doubt::Suspected) => join(&mut suspected, asks, place, same),
+                None => join(&mut groups, asks, place, &together),
             }
         }
         let ordered = groups.into_iter().chain(suspected).chain(guilty);
@@ -113,8 +142,19 @@ impl Peer {
         }
     }
 
-    pub(super) fn convict(&mut self, ask: &Ask) {
-        self.alone.insert(key(ask), Doubt::Guilty);
+    /// This one does not come. One that had all of its time may never come, for this reason: a thread of the JVM waits for it, so that it is
+    /// asked ever more rarely.
+    pub(super) fn convict(&mut self, ask: &Ask, never: Option<&str>) {
+        let doubt = self.alone.entry(key(ask)).or_insert(Doubt::Suspected);
+        if matches!(doubt, Doubt::Suspected) {
+            *doubt = Doubt::Guilty(Backoff::new(self.options.backoff_first, LONGEST_DOUBT));
+        }
+        if let (Doubt::Guilty(backoff), Some(why)) = (doubt, never) {
+            // Of several who asked for it at once, one counts.
+            if backoff.refusal(Clock::now()).is_none() {
+                backoff.failed(Clock::now(), rand::random(), why.to_owned());
+            }
+        }
     }
 
     /// It came.
@@ -171,13 +211,14 @@ impl Peer {
             let Some(ask) = asks.get(place) else {
                 continue;
             };
-            if failure.ends_connection() {
-                self.convict(ask);
-            }
             let why = match &failure {
                 Failure::Late => late(jvm, until - begun),
                 failure => explain(failure, &group.mbean, &ask.attribute, jvm),
             };
+            if failure.ends_connection() {
+                let is_stuck = matches!(failure, Failure::Late) && until - begun >= limit;
+                self.convict(ask, is_stuck.then_some(&why));
+            }
             put(told, place, Err(why), begun);
         }
         Vec::new()
