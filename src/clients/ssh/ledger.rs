@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     unexplained: u64,
     /// What packets may still cost.
     overhead: u64,
+    /// What may go unheard before it is worn: at random, so that connections of one start are not made anew together.
+    wear: u64,
 }
 
 impl Default for Ledger {
@@ -27,6 +29,7 @@ impl Default for Ledger {
             unheard: 0,
             unexplained: 0,
             overhead: MAX_OVERHEAD,
+            wear: rand::random_range(MAX_UNHEARD / 2..=MAX_UNHEARD),
         }
     }
 }
@@ -55,7 +58,7 @@ impl Ledger {
 
     /// Whether libssh2 may keep so much by now that the connection had better be made anew.
     pub(super) fn worn(&self) -> bool {
-        self.unheard > MAX_UNHEARD
+        self.unheard > self.wear
     }
 }
 
@@ -66,12 +69,12 @@ mod tests {
     #[test]
     fn what_is_never_heard_of_is_a_flood_and_what_waits_in_a_window_is_none() {
         let mut ledger = Ledger::default();
-        ledger.took(MAX_UNHEARD);
+        ledger.took(MAX_UNHEARD / 2);
         assert!(!ledger.flooded(0) && !ledger.worn());
-        ledger.took(1);
+        ledger.took(MAX_UNHEARD / 2 + 1);
         assert!(ledger.flooded(0) && ledger.worn());
         assert!(!ledger.flooded(1));
-        ledger.heard(1);
+        ledger.heard(MAX_UNHEARD / 2 + 1);
         assert!(!ledger.flooded(0) && !ledger.worn());
     }
 
