@@ -47,9 +47,9 @@ pub struct Cloud {
     open: Arc<Mutex<HashMap<Ec2ProfileId, Kept>>>,
 }
 
-/// Clients, as long as the profile is the one they were made for.
+/// Clients, as long as the account and its key are those that they were made for.
 struct Kept {
-    profile: Ec2Profile,
+    account: Account,
     ec2: Ec2,
 }
 
@@ -118,14 +118,14 @@ impl Cloud {
         let (profile, account) = self.db.read(read).await?;
         let mut open = self.open.lock().await;
         if let Some(kept) = open.get(&profile.id)
-            && kept.profile == profile
+            && kept.account == account
         {
             let ec2 = kept.ec2.clone();
             return Ok(Site { profile, ec2 });
         }
-        let ec2 = Ec2::open(account).await;
+        let ec2 = Ec2::open(account.clone()).await;
         let kept = Kept {
-            profile: profile.clone(),
+            account,
             ec2: ec2.clone(),
         };
         open.insert(profile.id, kept);
@@ -151,4 +151,62 @@ fn account(conn: &mut Connection, vault: &Vault, profile: &Ec2Profile) -> Result
             external_id: profile.external_id.clone(),
         }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::ec2_profile::NewEc2Profile;
+
+    #[tokio::test]
+    async fn a_key_that_was_replaced_in_the_vault_is_used_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        let db = Db::open(&format!("sqlite://{}", place("headroom.db").display())).unwrap();
+        let vault = Vault::open(&place("master.key")).unwrap();
+        let store = Store::embedded(&place("samples.db")).unwrap();
+        let put = async |key: &'static str| {
+            let vault = vault.clone();
+            let put = move |conn: &mut Connection| vault.put(conn, "aws", &key.into(), 0);
+            db.write(put).await.unwrap()
+        };
+        let secret = put("first").await;
+        let profile = NewEc2Profile {
+            name: "small".into(),
+            region: "eu-west-1".into(),
+            image_id: "ami-1".into(),
+            instance_type: "t3.small".into(),
+            key_name: None,
+            security_groups: "[]".into(),
+            subnet_id: None,
+            user_data: None,
+            load_balancer: None,
+            target_group_arn: None,
+            endpoint_url: None,
+            address_from: "private_ip".into(),
+            wait_for: "running".into(),
+            access_key_id: Some("AKIATEST".into()),
+            secret_access_key_secret: Some(secret),
+            role_arn: None,
+            external_id: None,
+            updated_ms: 0,
+        };
+        db.write(move |conn| Ec2Profile::insert(conn, &profile))
+            .await
+            .unwrap();
+        let cloud = Cloud::new(db.clone(), vault.clone(), store, Pace::default());
+        for key in ["first", "second"] {
+            put(key).await;
+            let site = cloud.site("small").await.unwrap();
+            let open = cloud.open.lock().await;
+            let wanted = Credentials::Key {
+                id: "AKIATEST".into(),
+                secret: key.into(),
+            };
+            assert!(
+                open[&site.profile.id].account.credentials == wanted,
+                "{key}"
+            );
+        }
+    }
 }

@@ -16,7 +16,7 @@ mod session;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 #[cfg(not(feature = "aws"))]
 pub use absent::Ec2;
@@ -25,7 +25,7 @@ pub use fault::{Fault, FaultKind};
 pub use session::Ec2;
 
 /// Whose machines, and where the API is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// AWS region.
     pub region: String,
@@ -51,8 +51,26 @@ pub enum Credentials {
     },
 }
 
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Chain, Self::Chain) => true,
+            (
+                Self::Key { id, secret },
+                Self::Key {
+                    id: other,
+                    secret: new,
+                },
+            ) => id == other && secret.expose_secret() == new.expose_secret(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Credentials {}
+
 /// A role to take on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     /// Its ARN.
     pub arn: String,
