@@ -23,7 +23,7 @@ use crate::web::pages::lines::{self, ClusterLine};
 use crate::web::pages::readings::{self, Reading};
 use crate::web::pages::runs::RunLine;
 use crate::web::pages::standing;
-use crate::web::pages::times::{self, TimeLine, Times};
+use crate::web::pages::times::{self, Coming, TimeLine, Times};
 use crate::web::pages::triggers::TriggerLine;
 use crate::web::pages::{Layout, Nav, Visit};
 use crate::web::view::{Badge, Moment, Pager, Sort, Status, bound};
@@ -135,7 +135,7 @@ struct ClusterPage {
     breaker: Option<BreakerLine>,
     runs: Vec<RunLine>,
     times: Vec<TimeLine>,
-    late: Vec<String>,
+    coming: Vec<Coming>,
     store_fault: Option<String>,
 }
 
@@ -159,7 +159,10 @@ pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer
             Ok((inventory, cluster, latest, runs, times, breaker))
         })
         .await?;
-    let Times { lines: times, late } = times;
+    let Times {
+        lines: times,
+        coming,
+    } = times;
     let path = format!("/clusters/{}", cluster.name);
     let (nodes, pager, sort, store_fault) = nodes(&visit, &inventory, &cluster, &path, &wish).await;
     let latest: BTreeMap<TriggerId, Option<Decision>> = latest.into_iter().collect();
@@ -178,7 +181,7 @@ pub async fn show(visit: Visit, name: Path<String>, wish: Query<Wish>) -> Answer
         breaker: BreakerLine::of(&breaker, &cluster, now_ms),
         runs: runs.iter().map(|run| RunLine::of(run, now_ms)).collect(),
         times,
-        late,
+        coming,
         line: layout
             .now
             .clusters

@@ -37,12 +37,21 @@ const MEASURED: [(&str, &str, &str); 4] = [
     ("RemoveEc2Node", "drain_secs", "drain"),
 ];
 
-/// What a cluster's launches and removals took, and what is late by that.
+/// What a cluster's launches and removals took, and what is on its way by that.
 pub struct Times {
     /// The times; none where nothing was launched.
     pub lines: Vec<TimeLine>,
-    /// Nodes that are on their way for longer than launches here take, in a sentence each.
-    pub late: Vec<String>,
+    /// Nodes that are being launched.
+    pub coming: Vec<Coming>,
+}
+
+/// A node that is being launched.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Coming {
+    /// When it may be counted on, in a sentence without its full stop.
+    pub said: String,
+    /// Whether it takes far longer than launches here take.
+    pub is_late: bool,
 }
 
 /// The times of a cluster.
@@ -73,29 +82,46 @@ pub fn of_cluster(conn: &mut Connection, cluster: ClusterId, now_ms: i64) -> Res
     let launches = measured("DeployEc2Node", "in_service_secs");
     let nodes = Node::of_cluster(conn, cluster)?.into_iter();
     let on_their_way = nodes.filter(|node| node.state == NodeState::Provisioning);
-    let late = on_their_way
-        .filter_map(|node| {
-            late(
-                &node.name,
-                now_ms.saturating_sub(node.created_ms),
-                &launches,
-            )
-        })
-        .collect();
-    Ok(Times { lines, late })
+    let coming = on_their_way.map(|node| {
+        let age_ms = now_ms.saturating_sub(node.created_ms);
+        Coming::of(&node.name, age_ms / 1_000, &launches)
+    });
+    Ok(Times {
+        lines,
+        coming: coming.collect(),
+    })
 }
 
-/// What is said of a node that is on its way for far longer than launches take here: it must not be counted on. Too few launches tell nothing.
-fn late(node: &str, age_ms: i64, sorted: &[f64]) -> Option<String> {
-    let usual = percentile(sorted, 95).filter(|_| sorted.len() >= LEAST_LAUNCHES)?;
-    let age_secs = age_ms / 1_000;
-    (age_secs > (usual * LATE_BY).ceil() as i64).then(|| {
-        format!(
-            "{node} has been on its way for {}, and 95 % of the launches here are in service within {}: look at its run, and do not count on it",
-            duration(age_secs),
+impl Coming {
+    /// By what the launches here took, sorted; too few of them tell nothing. One that is late must not be counted on.
+    fn of(node: &str, age_secs: i64, sorted: &[f64]) -> Self {
+        let begin = format!(
+            "{node} has been on its way for {}",
+            duration(age_secs.max(0))
+        );
+        let usual = percentile(sorted, 95).filter(|_| sorted.len() >= LEAST_LAUNCHES);
+        let Some(usual) = usual else {
+            return Self {
+                said: begin,
+                is_late: false,
+            };
+        };
+        let rule = format!(
+            "95 % of the launches here are in service within {}",
             shown(usual)
-        )
-    })
+        );
+        let left_secs = usual.ceil() as i64 - age_secs;
+        let is_late = age_secs > (usual * LATE_BY).ceil() as i64;
+        let said = if is_late {
+            format!("{begin}, and {rule}: look at its run, and do not count on it")
+        } else if left_secs > 0 {
+            let left = duration(left_secs);
+            format!("{begin}, and is expected in service within {left} from now: {rule}")
+        } else {
+            format!("{begin}, and is expected in service at any moment: {rule}")
+        };
+        Self { said, is_late }
+    }
 }
 
 fn seconds(outputs: &str, name: &str) -> Option<f64> {
@@ -134,13 +160,37 @@ mod tests {
     }
 
     #[test]
-    fn a_launch_is_late_after_three_times_what_launches_take_here() {
+    fn a_launch_is_expected_by_what_launches_here_took_and_late_after_three_times_that() {
         let secs = [60.0, 70.0, 100.0];
-        assert_eq!(late("web04", 300_000, &secs), None);
+        let told = |age_secs, secs: &[f64]| Coming::of("web04", age_secs, secs);
+        let said = |age_secs| {
+            let coming = told(age_secs, &secs);
+            assert!(!coming.is_late);
+            coming.said
+        };
+        let rule = "95 % of the launches here are in service within 1 min 40 s";
         assert_eq!(
-            late("web04", 301_000, &secs).unwrap(),
-            "web04 has been on its way for 5 min 1 s, and 95 % of the launches here are in service within 1 min 40 s: look at its run, and do not count on it"
+            said(40),
+            format!(
+                "web04 has been on its way for 40 s, and is expected in service within 1 min from now: {rule}"
+            )
         );
-        assert_eq!(late("web04", 9_000_000, &secs[..2]), None);
+        assert_eq!(
+            said(300),
+            format!(
+                "web04 has been on its way for 5 min, and is expected in service at any moment: {rule}"
+            )
+        );
+        let late = told(301, &secs);
+        assert_eq!(
+            late.said,
+            format!(
+                "web04 has been on its way for 5 min 1 s, and {rule}: look at its run, and do not count on it"
+            )
+        );
+        assert!(late.is_late);
+        let unknown = told(9_000, &secs[..2]);
+        assert_eq!(unknown.said, "web04 has been on its way for 2 h 30 min");
+        assert!(!unknown.is_late, "too few launches tell nothing");
     }
 }
