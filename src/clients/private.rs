@@ -2,12 +2,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-const PREFIX: &str = "private-";
+const PREFIX: &str = "headroom-private-";
 /// Locked as long as the folder's process lives; the system lets go of the lock when the process dies, however it dies.
 const LOCK: &str = ".lock";
 
@@ -24,12 +24,9 @@ impl PrivateFolder {
     /// # Errors
     /// It cannot be made.
     pub fn new(root: &Path) -> Result<Self> {
-        let path = root.join(format!("{PREFIX}{:032x}", rand::random::<u128>()));
         let failed = |cause| {
-            Error::internal(
-                format!("could not make the folder {}", path.display()),
-                cause,
-            )
+            let root = root.display();
+            Error::internal(format!("could not make a folder in {root}"), cause)
         };
         let mut builder = DirBuilder::new();
         builder
@@ -37,13 +34,21 @@ impl PrivateFolder {
             .recursive(true)
             .create(root)
             .map_err(failed)?;
-        builder.recursive(false).create(&path).map_err(failed)?;
-        let lock = lock(&path).map_err(|cause| {
-            // Empty but for the lock; nothing secret is left when this fails too.
-            drop(fs::remove_dir_all(&path));
-            Error::internal(format!("could not lock {}", path.display()), cause)
-        })?;
-        Ok(Self { path, _lock: lock })
+        builder.recursive(false);
+        loop {
+            let path = root.join(format!("{PREFIX}{:032x}", rand::random::<u128>()));
+            builder.create(&path).map_err(failed)?;
+            match lock(&path) {
+                Ok(Some(lock)) => return Ok(Self { path, _lock: lock }),
+                // A sweep came in between.
+                Ok(None) => {}
+                Err(cause) => {
+                    // Empty but for the lock; nothing secret is left when this fails too.
+                    drop(fs::remove_dir_all(&path));
+                    return Err(failed(cause));
+                }
+            }
+        }
     }
 
     /// Where it is.
@@ -81,10 +86,12 @@ impl Drop for PrivateFolder {
     }
 }
 
-fn lock(folder: &Path) -> std::io::Result<File> {
+/// None when the folder was swept away before it was locked.
+fn lock(folder: &Path) -> std::io::Result<Option<File>> {
     let file = File::create(folder.join(LOCK))?;
     file.lock()?;
-    Ok(file)
+    let is_there = file.metadata()?.nlink() > 0;
+    Ok(is_there.then_some(file))
 }
 
 /// Removes what processes left behind that were killed; says how many folders.
@@ -102,11 +109,18 @@ pub fn sweep(root: &Path) -> Result<usize> {
     let mut removed = 0;
     for entry in entries {
         let path = entry.map_err(|cause| failed(root, cause))?.path();
-        let ours = path
+        let named = path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+        // A temporary folder is shared: another user's folder is not looked into, and a link leads anywhere.
+        let ours = named
+            && fs::symlink_metadata(&path)
+                .is_ok_and(|it| it.is_dir() && it.uid() == rustix::process::geteuid().as_raw());
+        if !ours {
+            continue;
+        }
         // A folder without a lock is just being made, or just being removed.
-        let Some(lock) = File::open(path.join(LOCK)).ok().filter(|_| ours) else {
+        let Ok(lock) = File::open(path.join(LOCK)) else {
             continue;
         };
         if lock.try_lock().is_ok() {
@@ -155,7 +169,17 @@ mod tests {
             fs::create_dir(folder).unwrap();
             fs::write(folder.join(LOCK), "").unwrap();
         }
+        // Opening it would wait for a writer for ever.
+        let strange = root.path().join("strange");
+        fs::create_dir(&strange).unwrap();
+        nix::unistd::mkfifo(&strange.join(LOCK), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let link = root.path().join(format!("{PREFIX}link"));
+        std::os::unix::fs::symlink(&other, &link).unwrap();
         assert_eq!(sweep(root.path()).unwrap(), 1);
+        assert!(
+            link.exists() && strange.exists(),
+            "not a folder of Headroom's"
+        );
         assert!(living.path().exists() && other.exists() && !dead.exists());
         assert_eq!(sweep(&root.path().join("none")).unwrap(), 0);
     }
