@@ -70,6 +70,7 @@ fn decide_all() -> anyhow::Result<Vec<Duration>> {
             dry_run: false,
             last_fired_ms: None,
             changes: &[],
+            may_shrink: false,
         },
         cluster: ClusterFacts {
             name: "web",

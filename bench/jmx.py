@@ -1,4 +1,5 @@
-"""Reading JVMs, side by side: Headroom's own client against Zabbix' Java gateway (Debian), both asked for the same three attributes.
+"""Reading JVMs, side by side: Headroom's own client, a Java program that holds its logins as JConsole does, and Zabbix' Java gateway (Debian),
+all asked for the same three attributes.
 
 One real JVM stands for all: each of the connections is a login of its own. They take turns; what counts is the CPU time of the client
 process per attribute, the JVM's own work is not in it. The gateway makes a new connection for each request, which is how it works.
@@ -26,6 +27,7 @@ KEYS = [
     'jmx["lab:type=App,name=\\"x,y\\"","QueueDepth"]',
 ]
 SOURCE = Path(__file__).parent.parent / "src/tests/jmx/Target.java"
+JAVA_CLIENT = Path(__file__).parent / "peers/JmxReader.java"
 SMALL = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 
 
@@ -105,6 +107,16 @@ def measure_ours(binary, target):
     return json.loads(done.stdout)
 
 
+def measure_java(folder, target):
+    """Its own compiler gets as many rounds again before what is counted."""
+    command = ["java", "-cp", folder, "JmxReader", str(target.port), str(CONNECTIONS), str(ROUNDS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        raise SystemExit(f"the Java client failed:\n{done.stderr[-3000:]}")
+    seen = json.loads(done.stdout)
+    return {"cpu_ms": seen["cpu_ms"] / seen["samples"], "rss_kib": seen["rss_kib"]}
+
+
 def measure_gateway(gateway, target):
     cpu = gateway.process.cpu_ms()
     for _ in range(GATEWAY_ROUNDS):
@@ -117,10 +129,11 @@ def main():
     binary, results = sys.argv[1:3]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped: out of time"))
     running = []
-    ours, theirs = [], []
+    ours, java, theirs = [], [], []
     with tempfile.TemporaryDirectory(prefix="headroom-bench-jmx-") as folder:
         try:
             target = Target(folder)
+            subprocess.run(["javac", "-d", folder, JAVA_CLIENT], check=True)
             running.append(target.process)
             gateway = Gateway(folder)
             running.append(gateway.process)
@@ -130,26 +143,28 @@ def main():
             for turn in range(TURNS):
                 print(f"turn {turn + 1} of {TURNS}: JVMs", flush=True)
                 ours.append(measure_ours(binary, target))
+                java.append(measure_java(folder, target))
                 theirs.append(measure_gateway(gateway, target))
         finally:
             for process in running:
                 process.stop()
-    text = write(ours, theirs)
+    text = write(ours, java, theirs)
     print(text)
     Path(results, "jmx.md").write_text(text)
 
 
-def write(ours, theirs):
+def write(ours, java, theirs):
     apart = spread(each["apart_cpu_ms"] / each["apart_samples"] for each in ours)
     together = spread(each["together_cpu_ms"] / each["together_samples"] for each in ours)
-    gateway = spread(each["cpu_ms"] for each in theirs)
+    gateway, client = (spread(each["cpu_ms"] for each in runs) for runs in (theirs, java))
     memory = spread(each["rss_kib"] / 1024 for each in ours)
-    gateway_memory = spread(each["rss_kib"] / 1024 for each in theirs)
+    gateway_memory, client_memory = (spread(each["rss_kib"] / 1024 for each in runs) for runs in (theirs, java))
     per_connection = spread((each["rss_kib"] - each["before_kib"]) / each["connections"] for each in ours).median
     table = Table("client", "CPU ms per attribute, median", "min", "max", "times headroom", "memory MiB")
     rows = {
         "headroom, three MBeans": (apart, memory),
         "headroom, four attributes of one MBean": (together, memory),
+        "a Java client that holds its logins, three MBeans": (client, client_memory),
         "zabbix-java-gateway, three MBeans": (gateway, gateway_memory),
     }
     for name, (cpu, used) in rows.items():
@@ -163,7 +178,7 @@ def write(ours, theirs):
     goals.row("and more memory than these connections by", ">= 20 times", f"{less_memory:.0f} times", verdict(less_memory >= 20))
     return f"""# Collecting over JMX
 
-{CONNECTIONS} logins to one real JVM, {ROUNDS} rounds in each of {TURNS} turns, taken in turn with the gateway, which is asked {CONNECTIONS} times for the same three
+{CONNECTIONS} logins to one real JVM, {ROUNDS} rounds in each of {TURNS} turns, taken in turn with a Java client that holds as many, and with the gateway, which is asked {CONNECTIONS} times for the same three
 attributes and makes a new connection each time, as it always does. CPU is user + system time of the client process; Headroom's is the client alone.
 Memory is that of the whole process; the target compares the gateway's with what {CONNECTIONS} connections add to Headroom.
 

@@ -5,6 +5,7 @@
 //! comparing after a day of ticks, since what each series has besides its samples is shared out among them.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,10 @@ use headroom::models::{CounterId, NodeId};
 use headroom::samples::{Breach, SeriesKey, Store, Write};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 const MINUTE_MS: i64 = 60_000;
 /// 2025-11-21 00:00:00 UTC.
@@ -64,6 +69,7 @@ async fn in_redis(url: &str, series: i64, ticks: i64) -> Outcome<()> {
     measure("redis", &store, series, ticks).await?;
     let bytes = memory(&mut redis)?.saturating_sub(before);
     let each = report_size("redis", bytes, series * ticks);
+    round_trips(url, &prefix, series.min(2_000)).await?;
     prune("redis", &store, ticks).await?;
     store.prune(i64::MAX).await?;
     if ticks >= 24 * 60 {
@@ -73,6 +79,67 @@ async fn in_redis(url: &str, series: i64, ticks: i64) -> Outcome<()> {
         );
     }
     Ok(())
+}
+
+/// One way over the slow link.
+const FAR: Duration = Duration::from_millis(100);
+
+/// How often a batch goes to Redis and back: over a link on which that takes long, the time tells.
+async fn round_trips(url: &str, prefix: &str, series: i64) -> Outcome<()> {
+    let near = redis::Client::open(url)?;
+    let redis::ConnectionAddr::Tcp(host, port) = near.get_connection_info().addr().clone() else {
+        return Err("round trips are counted over TCP".into());
+    };
+    let far = slow_link((host, port)).await?;
+    let store = Store::redis(&format!("redis://{far}/"), prefix, RETENTION)?;
+    let batch = |tick| -> Vec<Write> { (0..series).map(|node| reading(node, tick)).collect() };
+    // Connects, and loads what it needs there once.
+    store.write(&batch(0)).await?;
+    let begin = Instant::now();
+    store.write(&batch(1)).await?;
+    let trips = begin.elapsed().as_secs_f64() / (2 * FAR).as_secs_f64();
+    println!(
+        "redis     {trips:.1} times the round trip of a slow link for a batch of {series} series"
+    );
+    verdict("redis round trips a batch, one", trips < 2.0);
+    Ok(())
+}
+
+/// Passes on whatever comes, both ways, each piece so much later.
+async fn slow_link(to: (String, u16)) -> Outcome<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let Ok(server) = TcpStream::connect(&to).await else {
+                return;
+            };
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::spawn(later(from_client, to_server));
+            tokio::spawn(later(from_server, to_client));
+        }
+    });
+    Ok(address)
+}
+
+async fn later(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+    let (pieces, mut due) = mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((at, piece)) = due.recv().await {
+            tokio::time::sleep_until(at).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut piece = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut piece).await {
+        let at = tokio::time::Instant::now() + FAR;
+        if pieces.send((at, piece[..read].to_vec())).is_err() {
+            return;
+        }
+    }
 }
 
 /// Answers with the samples written a second.

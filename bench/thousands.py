@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab import Process, free_port, wait_for
 from report import Table, machine, spread, verdict
-from soak import SCRIPTS
+from soak import SCRIPTS, WHERE_MEMORY_GOES
 from ssh import Headroom
 
 TICK_S = 60
@@ -123,6 +123,8 @@ sshd for 200 nodes, `soak.md` for 1 000.
 All of them were connected and read after {seen["connected_s"] / 60:.0f} minutes.
 
 {table}
+{WHERE_MEMORY_GOES}
+
 {machine()}
 """
 
