@@ -327,9 +327,10 @@ mod tests {
             assert_eq!(targets.is_empty(), worker == "not on the list");
             read.extend(targets.iter().map(|target| target.node));
         }
+        assert_eq!(read.len(), 300, "none twice");
         read.sort();
         read.dedup();
-        assert_eq!(read.len(), 300);
+        assert_eq!(read.len(), 300, "each");
     }
 
     /// Prints what the plan of a large fleet costs; the bounds are far above what it takes.

@@ -12,7 +12,7 @@ use super::world::{World, deploy};
 use crate::runs::crash::{NEVER, command, die};
 use crate::runs::killed::Tally;
 use crate::runs::lab::{KINDS, Planned, id};
-use crate::support::faults::Fault;
+use crate::support::faults::{Call, Fault};
 
 /// More kill points than any run has.
 const MOST: usize = 60;
@@ -141,11 +141,31 @@ impl Trouble {
 }
 
 /// Where a process died.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Point {
     Boundary(usize),
-    Before(usize),
-    After(usize),
+    Before(Call),
+    After(Call),
+}
+
+impl Point {
+    pub fn before(at: usize) -> Self {
+        Self::Before(Call::Nth(at))
+    }
+
+    pub fn after(at: usize) -> Self {
+        Self::After(Call::Nth(at))
+    }
+
+    /// The same at the first call of an action.
+    fn at_first(&self, action: &str) -> Option<Self> {
+        let call = Call::First(action.to_owned());
+        match self {
+            Self::Boundary(_) => None,
+            Self::Before(_) => Some(Self::Before(call)),
+            Self::After(_) => Some(Self::After(call)),
+        }
+    }
 }
 
 /// Kills a process that drives a run; says where it died, or nothing when the run ended before.
@@ -153,11 +173,10 @@ fn kill(world: &World, run: RunId, point: Point) -> Option<String> {
     let url = world.lab.url();
     match point {
         Point::Boundary(at) => die(&world.lab, &url, run, at),
-        Point::Before(at) | Point::After(at) => {
+        Point::Before(ref at) | Point::After(ref at) => {
             let mut child = command(&world.lab, &url, run, NEVER).spawn().unwrap();
-            world
-                .faults
-                .kill_at(child.id(), at, matches!(point, Point::After(_)));
+            let after = matches!(point, Point::After(_));
+            world.faults.kill_at(child.id(), at.clone(), after);
             child.wait().unwrap();
             world.faults.killed_at()
         }
@@ -296,6 +315,15 @@ pub async fn every_point(
     for at in 0..if scarce { ENOUGH } else { MOST } {
         prepare(world, plan).await;
         let Some(place) = try_point(world, plan, trouble, points(at), &mut tally).await else {
+            // How often something is asked again is a matter of time, so that the n-th call of one run is not that of the next.
+            for action in world.faults.called() {
+                let is_met = |place: &String| place.ends_with(&format!(" {action}"));
+                let point = points(at).at_first(&action);
+                if let Some(point) = point.filter(|_| !met.iter().any(is_met)) {
+                    prepare(world, plan).await;
+                    met.extend(try_point(world, plan, trouble, point, &mut tally).await);
+                }
+            }
             return (met, tally);
         };
         met.push(place);
@@ -332,7 +360,7 @@ async fn killed_at_every_boundary_of_a_removal_exactly_one_node_goes() {
 
 #[tokio::test]
 async fn killed_after_every_call_of_a_launch_nothing_leaks_or_is_doubled() {
-    let met = met_by(Plan::Deploy, Point::After).await;
+    let met = met_by(Plan::Deploy, Point::after).await;
     assert!(
         met.iter().any(|place| place == "after RunInstances"),
         "{met:?}"
@@ -346,7 +374,7 @@ async fn killed_after_every_call_of_a_launch_nothing_leaks_or_is_doubled() {
 
 #[tokio::test]
 async fn killed_after_every_call_of_a_removal_exactly_one_node_goes() {
-    let met = met_by(Plan::Remove, Point::After).await;
+    let met = met_by(Plan::Remove, Point::after).await;
     for call in ["DeregisterInstancesFromLoadBalancer", "TerminateInstances"] {
         assert!(met.contains(&format!("after {call}")), "{met:?}");
     }
@@ -358,7 +386,7 @@ fn killed_once_launched(world: &World) -> RunId {
     let mut child = command(&world.lab, &world.lab.url(), run, NEVER)
         .spawn()
         .unwrap();
-    world.faults.kill_at(child.id(), 0, true);
+    world.faults.kill_at(child.id(), Call::Nth(0), true);
     child.wait().unwrap();
     assert_eq!(world.faults.killed_at().unwrap(), "after RunInstances");
     run

@@ -20,8 +20,8 @@ const HEAD: &str = "| run | fault | killed | tried | leaked | doubled | stuck an
 const LANES: usize = 2;
 
 const BOUNDARIES: Points = ("every journal boundary", Point::Boundary);
-const BEFORE: Points = ("before every call", Point::Before);
-const AFTER: Points = ("after every call", Point::After);
+const BEFORE: Points = ("before every call", Point::before);
+const AFTER: Points = ("after every call", Point::after);
 
 /// A way to count points, and its name.
 type Points = (&'static str, fn(usize) -> Point);

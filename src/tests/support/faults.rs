@@ -25,12 +25,34 @@ pub enum Fault {
     Delay(Duration),
 }
 
+/// Which of the calls to come.
+#[derive(Debug, Clone)]
+pub enum Call {
+    /// Counted from 0.
+    Nth(usize),
+    /// The first one of an action.
+    First(String),
+}
+
+impl Call {
+    /// Whether it is this one; one is fewer to come then.
+    fn is(&mut self, action: &str) -> bool {
+        match self {
+            Self::Nth(0) => true,
+            Self::Nth(left) => {
+                *left -= 1;
+                false
+            }
+            Self::First(name) => name == action,
+        }
+    }
+}
+
 /// Kills a process at a call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Death {
     pid: Pid,
-    /// Which of the calls to come, from 0.
-    at: usize,
+    at: Call,
     /// After it was carried out, or before.
     after: bool,
 }
@@ -40,6 +62,8 @@ struct State {
     rules: Vec<(String, Fault, usize)>,
     calls: BTreeMap<String, usize>,
     death: Option<Death>,
+    /// What was called since a process was last to be killed.
+    called: Vec<String>,
     /// What the process was doing when it was killed.
     killed_at: Option<String>,
     /// A process that is made to stand still (`SIGSTOP`) at the next call of an action; that call's reply waits for it.
@@ -102,10 +126,17 @@ impl Faults {
             .unwrap_or_default()
     }
 
-    /// Kills a process (`kill -9`) at the n-th call from now, before it is carried out or after.
-    pub fn kill_at(&self, pid: u32, at: usize, after: bool) {
+    /// Kills a process (`kill -9`) at a call from now, before it is carried out or after.
+    pub fn kill_at(&self, pid: u32, at: Call, after: bool) {
         let pid = Pid::from_raw(i32::try_from(pid).unwrap());
-        self.state.lock().unwrap().death = Some(Death { pid, at, after });
+        let mut state = self.state.lock().unwrap();
+        state.death = Some(Death { pid, at, after });
+        state.called.clear();
+    }
+
+    /// The actions that were called since a process was last to be killed.
+    pub fn called(&self) -> Vec<String> {
+        self.state.lock().unwrap().called.clone()
     }
 
     /// Makes a process stand still at the next call of an action; the call is carried out, or fails as a rule says.
@@ -138,15 +169,9 @@ impl State {
             *times -= 1;
             fault.clone()
         });
-        let death = match &mut self.death {
-            Some(death) if death.at == 0 => self.death.take(),
-            Some(death) => {
-                death.at -= 1;
-                None
-            }
-            None => None,
-        };
-        if let Some(death) = death {
+        self.called.push(action.to_owned());
+        let death = self.death.take_if(|death| death.at.is(action));
+        if let Some(death) = &death {
             let when = if death.after { "after" } else { "before" };
             self.killed_at = Some(format!("{when} {action}"));
         }
