@@ -138,6 +138,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    service_claims (service) {
+        service -> Text,
+        token -> Text,
+    }
+}
+
+diesel::table! {
     collectors (id) {
         id -> BigInt,
         name -> Text,

@@ -124,6 +124,11 @@ pub trait Action: Send + Sync {
     /// What it does, in one line; never shows a secret.
     fn summary(&self) -> String;
 
+    /// Whether it may leave less of something than there was, nodes aside: missing data must not lead to it.
+    fn may_shrink(&self) -> bool {
+        false
+    }
+
     /// The folder of the data folder that it writes into, which belongs in a backup.
     fn folder(&self) -> Option<&str> {
         None

@@ -112,6 +112,11 @@ pub fn capacity_change(name: &str) -> i32 {
     find(KINDS, name).map_or(0, |kind| kind.facts.capacity_change)
 }
 
+/// Whether an action may take capacity away, a node or another: missing data must not lead to it.
+pub fn may_shrink(name: &str, settings: &str) -> bool {
+    capacity_change(name) < 0 || parse(KINDS, name, settings).is_ok_and(|it| it.may_shrink())
+}
+
 /// Whether a kind starts programs on Headroom's own host.
 pub fn on_own_host(name: &str) -> bool {
     find(KINDS, name).is_some_and(|kind| kind.facts.on_own_host)
@@ -316,6 +321,14 @@ mod tests {
             faults("ZabbixBackup", json!({"dir": "../elsewhere"})),
             ["actions[1].dir: must be a folder inside the data folder, such as zabbix"]
         );
+        let shrinks = |change: &str| {
+            let settings = format!(r#"{{"driver": "swarm", "service": "x", "max": 5, {change}}}"#);
+            may_shrink("DockerScale", &settings)
+        };
+        assert!(!shrinks(r#""by": 2"#));
+        assert!(shrinks(r#""by": -1"#));
+        assert!(shrinks(r#""to": 5"#), "there may be more by hand");
+        assert!(may_shrink("RemoveEc2Node", "{}") && !may_shrink("DeployEc2Node", "{}"));
         assert_eq!(
             undo("DockerScale").is_some(),
             undo("ZabbixBackup").is_none()

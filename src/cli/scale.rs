@@ -12,12 +12,13 @@ use super::args::{Direction, Scale};
 use super::{REFUSED, output};
 use crate::actions::docker_scale::{self, Bounds, Change};
 use crate::clients::docker::{Certificates, Docker};
+use crate::clients::private;
 use crate::clients::zabbix;
 use crate::config::{Config, parse_duration};
-use crate::db::Db;
+use crate::db::{Connection, Db};
 use crate::error::{Error, Fault, Result};
 use crate::models::hold::{Hold, NEVER_MS};
-use crate::models::{HoldScope, to_ms};
+use crate::models::{HoldScope, service_claim, to_ms};
 
 /// What to do, once the words on the command line are understood.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,15 +52,20 @@ async fn run(config: &Config, args: &Scale, wanted: &Wanted) -> Result<ExitCode>
         args.service.clone(),
         args.host.clone(),
     );
-    let name = service.name.clone();
+    let (name, identity) = (service.name.clone(), service.to_string());
     let acts = args.direction != Direction::Ps;
     let holds = if acts { holds(config).await? } else { None };
-    if let Some(why) = held(holds.as_ref()).await? {
+    if let Some(why) = held(holds.as_ref(), &identity).await? {
         return Ok(refuse(&name, &why));
     }
     let certificates = certificates(config, args).await?;
     // Zabbix's agent runs as a user without a data folder.
     let private = std::env::temp_dir();
+    if let Err(cause) = private::sweep(&private) {
+        eprintln!(
+            "headroom: what a killed `headroom scale` had left could not be removed: {cause}"
+        );
+    }
     let docker = Docker::open(
         service,
         certificates.as_ref(),
@@ -74,7 +80,7 @@ async fn run(config: &Config, args: &Scale, wanted: &Wanted) -> Result<ExitCode>
     let now = docker.replicas().await?.count;
     let to = aim(args, wanted, now);
     // The engine may have taken its time to answer.
-    if let Some(why) = held(holds.as_ref()).await? {
+    if let Some(why) = held(holds.as_ref(), &identity).await? {
         return Ok(refuse(&name, &why));
     }
     let scaled = docker_scale::scale(&docker, &name, now, to, deadline).await;
@@ -138,11 +144,16 @@ async fn holds(config: &Config) -> Result<Option<Db>> {
 }
 
 /// Why nothing is scaled now, if so: who said so, until when, and how to lift it.
-async fn held(holds: Option<&Db>) -> Result<Option<String>> {
+async fn held(holds: Option<&Db>, service: &str) -> Result<Option<String>> {
     let Some(db) = holds else { return Ok(None) };
-    let now_ms = to_ms(Utc::now());
-    let hold = db.read(move |conn| Hold::on_commands(conn, now_ms)).await;
-    Ok(hold.map_err(|cause| unknown(&cause))?.as_ref().map(tell))
+    let (now_ms, service) = (to_ms(Utc::now()), service.to_owned());
+    let read = move |conn: &mut Connection| {
+        let hold = Hold::on_commands(conn, now_ms)?;
+        Ok((hold, service_claim::under_way(conn, &service)?))
+    };
+    let (hold, run) = db.read(read).await.map_err(|cause| unknown(&cause))?;
+    let scaling = || run.map(|run| format!("run {run} is scaling it at the moment"));
+    Ok(hold.as_ref().map(tell).or_else(scaling))
 }
 
 fn tell(hold: &Hold) -> String {
@@ -173,7 +184,7 @@ fn refuse(service: &str, why: &str) -> ExitCode {
 /// A hold that cannot be asked for may be in force.
 fn unknown(cause: &dyn std::fmt::Display) -> Error {
     Error::Conflict(format!(
-        "not scaled: whether all acting is stopped is not known, since Headroom's database could not be read: {cause}; call it as a user who may read \
+        "not scaled: whether all acting is stopped, or a run scales it, is not known, since Headroom's database could not be read: {cause}; call it as a user who may read \
          the data folder, or see to DATABASE_URL"
     ))
 }

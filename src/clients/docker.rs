@@ -2,6 +2,7 @@
 //! Swarm as well.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +39,20 @@ pub struct Service {
     pub name: String,
     /// The engine, such as `tcp://10.0.0.5:2376`; none = the one that `docker` would use.
     pub engine: Option<String>,
+}
+
+/// The same for everybody who means the same service.
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.driver {
+            Driver::Compose { project, .. } => write!(f, "compose {project}/{}", self.name)?,
+            Driver::Swarm => write!(f, "swarm {}", self.name)?,
+        }
+        match &self.engine {
+            Some(engine) => write!(f, " at {}", engine.trim_end_matches('/')),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Certificates for an engine, PEM.

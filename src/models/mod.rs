@@ -26,6 +26,7 @@ pub mod revision;
 pub mod run;
 pub mod run_event;
 pub mod secret;
+pub mod service_claim;
 pub mod session;
 pub mod ssh_profile;
 pub mod step;

@@ -90,17 +90,14 @@ pub struct TriggerFacts<'a> {
     pub last_fired_ms: Option<i64>,
     /// Nodes that each step adds or removes, in order.
     pub changes: &'a [i32],
+    /// Whether a step may take capacity away, a node or another.
+    pub may_shrink: bool,
 }
 
 impl TriggerFacts<'_> {
     /// Whether a step adds a node: such a trigger is refused by an open breaker.
     pub fn adds_capacity(&self) -> bool {
         self.changes.iter().any(|change| *change > 0)
-    }
-
-    /// Whether a step takes a node away: such a trigger needs a quorum.
-    pub fn removes_capacity(&self) -> bool {
-        self.changes.iter().any(|change| *change < 0)
     }
 }
 

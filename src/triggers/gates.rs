@@ -118,8 +118,8 @@ fn timing(facts: &Facts<'_>) -> Said {
 }
 
 fn quorum(facts: &Facts<'_>, survey: &Survey) -> Said {
-    if !facts.trigger.removes_capacity() {
-        return Ok("no step removes a node, so no quorum is needed".into());
+    if !facts.trigger.may_shrink {
+        return Ok("no step takes capacity away, so no quorum is needed".into());
     }
     let needed = facts.trigger.quorum_percent;
     let partly = match survey.answering.saturating_sub(survey.present) {

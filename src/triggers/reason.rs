@@ -32,7 +32,7 @@ pub fn sentence(facts: &Facts<'_>, survey: &Survey, gates: &[Gate], outcome: Out
     let said = outcome == Outcome::Refused && refused.is_some_and(|g| g.name == GateName::Quorum);
     let outage = facts
         .trigger
-        .removes_capacity()
+        .may_shrink
         .then(|| gates::outage(facts, survey))
         .flatten();
     for note in [outage.filter(|_| !said), clock_went_back(facts)]

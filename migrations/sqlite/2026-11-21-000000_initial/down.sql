@@ -18,6 +18,7 @@ DROP TABLE counters;
 DROP TABLE findings;
 DROP TABLE installation;
 DROP TABLE former_nodes;
+DROP TABLE service_claims;
 DROP TABLE node_claims;
 DROP TABLE node_jvm_profiles;
 DROP TABLE nodes;

@@ -119,6 +119,12 @@ CREATE TABLE node_claims (
 );
 CREATE INDEX node_claims_by_node ON node_claims (node_id);
 
+-- Which step scaled a service last. While that step is under way, no other one scales it.
+CREATE TABLE service_claims (
+    service TEXT PRIMARY KEY NOT NULL,
+    token TEXT NOT NULL
+);
+
 -- Launched nodes that are gone, and which step took them away.
 CREATE TABLE former_nodes (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
@@ -272,6 +278,7 @@ CREATE TABLE step_runs (
 );
 
 CREATE INDEX step_runs_by_start ON step_runs (started_ms);
+CREATE INDEX step_runs_by_token ON step_runs (token);
 
 CREATE TABLE run_events (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,

@@ -1,16 +1,25 @@
 //! Scaling as a step of a run: noted, looked up after a crash, taken back.
 
+use std::time::Duration;
+
+use chrono::Utc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::scaling::LOOK;
 use super::{DockerScale, scale};
 use crate::actions::{Attempt, Effect, Found, Outcome, Outputs, Report};
 use crate::clients::docker::{Certificates, Docker, Service};
 use crate::clients::zabbix;
 use crate::config::Tooling;
 use crate::error::{Error, Result};
+use crate::models::hold::Hold;
+use crate::models::{service_claim, to_ms};
+
+/// What a scaling needs of its time limit once it is its turn.
+const LEAST: Duration = Duration::from_secs(10);
 
 /// A prepared step.
 pub(super) struct Scaling {
@@ -23,6 +32,7 @@ impl Effect for Scaling {
     fn perform<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Outcome> {
         async move {
             let work = async {
+                self.take(attempt, true).await?;
                 let docker = self.docker(attempt).await?;
                 let (from, to) = self.aim(attempt, &docker).await?;
                 Ok::<_, Error>((from, to, docker))
@@ -68,6 +78,7 @@ impl Effect for Scaling {
                 return Outcome::default();
             };
             let look = async {
+                self.take(attempt, false).await?;
                 let docker = self.docker(attempt).await?;
                 Ok::<_, Error>((docker.replicas().await?.count, docker))
             };
@@ -84,6 +95,44 @@ impl Effect for Scaling {
 }
 
 impl Scaling {
+    /// Waits until no other step scales the service: whoever reads a number that another is about to change aims for a wrong one.
+    async fn take(&self, attempt: &Attempt, heeds_stop: bool) -> Result<()> {
+        let mut waited = false;
+        loop {
+            let (service, token) = (self.service.to_string(), attempt.token.clone());
+            let (run, asks) = (attempt.fence.run, waited && heeds_stop);
+            let taken = attempt.write(move |conn| {
+                let stop = Hold::stop(conn, to_ms(Utc::now()))?.filter(|_| asks);
+                if let Some(stop) = stop {
+                    return Err(Error::Conflict(format!(
+                        "not begun: all acting was {}",
+                        stop.stopped()
+                    )));
+                }
+                service_claim::take(conn, &service, run, &token)
+            });
+            let other = taken.await?;
+            if let (Some(run), true) = (other, Instant::now() + LEAST >= attempt.deadline) {
+                return Err(Error::Conflict(format!(
+                    "not begun: run {run} is scaling {}, and too little of the time limit is left to wait for it",
+                    self.service.name
+                )));
+            }
+            let Some(run) = other else {
+                return Ok(());
+            };
+            waited = true;
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                () = attempt.cancelled() => return Err(Error::Conflict(format!(
+                    "not begun: {} while run {run} was scaling {}",
+                    attempt.why_stopped(),
+                    self.service.name
+                ))),
+            }
+        }
+    }
+
     /// From how many to how many; noted before anything is done, so that a repetition aims for the same.
     async fn aim(&self, attempt: &Attempt, docker: &Docker) -> Result<(u32, u32)> {
         let now = docker.replicas().await?.count;

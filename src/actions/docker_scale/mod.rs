@@ -258,6 +258,14 @@ impl Action for DockerScale {
         format!("{} ({}): {}", self.service, self.driver, self.words())
     }
 
+    fn may_shrink(&self) -> bool {
+        match self.change {
+            Change::By(by) => by < 0,
+            // How many there are is known to the engine alone.
+            Change::To(_) => true,
+        }
+    }
+
     fn html(&self) -> Result<String> {
         self.render()
             .map_err(|cause| Error::internal("the settings of a DockerScale as a page", cause))

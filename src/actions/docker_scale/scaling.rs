@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 
 /// How long replicas must be seen running: one that fails at its start runs for a moment too.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Between two looks at the engine, which tells nobody when a service has converged.
-const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks at the engine, which tells nobody when a service has converged, or at who else scales it.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// How long the engine may be away while it is waited for.
 const AWAY: Duration = Duration::from_secs(10);
 

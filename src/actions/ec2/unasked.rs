@@ -40,7 +40,7 @@ pub async fn reap_one(db: &Db, look: &Look, after_ms: i64, now_ms: i64) -> Resul
         });
         if orphans.len() > MOST_ORPHANS {
             let why = format!(
-                "{} orphans were found at once, so none is reaped by itself",
+                "{} orphans were found at once, so none is reaped by itself: adopt or reap each on the page Instances",
                 orphans.len()
             );
             for finding in &findings {

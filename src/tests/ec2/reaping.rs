@@ -63,7 +63,7 @@ async fn one_orphan_is_reaped_per_look_and_none_of_many() {
     world.orphans(4).await;
     world.looked(0).await;
     let many = world.unasked(5_000).await;
-    let told = "4 orphans were found at once, so none is reaped by itself";
+    let told = "4 orphans were found at once, so none is reaped by itself: adopt or reap each on the page Instances";
     assert_eq!(many, Unasked::LeftAlone(told.into()));
     assert!(world.details().iter().all(|detail| detail.ends_with(told)));
     assert_eq!(world.cloud.alive().await.len(), 4);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use headroom::actions::Entry;
 use headroom::config::Tooling;
 use headroom::models::step_run::{StepChange, StepRun};
-use headroom::models::{OnFailure, RunId, RunState, StepState};
+use headroom::models::{OnFailure, RunId, RunState, StepState, service_claim};
 use headroom::runs::execute;
 use serde_json::{Value, json};
 
@@ -191,6 +191,69 @@ async fn after_a_crash_the_number_aimed_for_is_known_and_nothing_is_scaled_twice
         error.contains("somebody else has scaled it since"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn two_runs_scale_one_service_one_after_the_other() {
+    let site = site(&compose_v2(), "");
+    assert_eq!(site.scale(json!({"to": 1})).await.0, RunState::Succeeded);
+    let runs = [0, 1].map(|_| site.plan(json!({"by": 1}), 120));
+    let driven = runs.map(|run| {
+        let ctx = site.lab.ctx.clone();
+        tokio::spawn(async move { execute::drive(&ctx, run).await })
+    });
+    for run in driven {
+        run.await.unwrap().unwrap();
+    }
+    let mut moved = runs.map(|run| {
+        let error = site.lab.error(run, "scale");
+        assert_eq!(site.lab.run(run).state, RunState::Succeeded, "{error}");
+        ["from", "to"].map(|name| site.lab.output(run, "scale", name).as_u64().unwrap())
+    });
+    moved.sort_unstable();
+    assert_eq!(moved, [[1, 2], [2, 3]]);
+    assert_eq!(site.docker.running("worker"), 3);
+}
+
+#[tokio::test]
+async fn what_a_crash_has_left_in_the_middle_of_a_scaling_keeps_others_from_it() {
+    let site = site(&compose_v2(), "");
+    assert_eq!(site.scale(json!({"to": 1})).await.0, RunState::Succeeded);
+    let left = crashed(&site, json!({"service": "worker", "from": 1, "to": 2}));
+    let (name, token) = (
+        format!("compose {}/worker at {}", site.project, site.docker.host()),
+        format!("headroom-{}", left.0),
+    );
+    let taken = site
+        .lab
+        .write(move |conn| service_claim::take(conn, &name, left, &token));
+    assert_eq!(taken, None, "the step before has ended");
+
+    let second = site.plan(json!({"by": 1}), 11);
+    assert_eq!(site.lab.drive(second).await, RunState::Failed);
+    let error = site.lab.error(second, "scale");
+    let said = format!("not begun: run {left} is scaling worker, and too little of the time limit");
+    assert!(error.starts_with(&said), "{error}");
+
+    let compose = compose_v2().display().to_string();
+    let (url, file) = (site.lab.url(), site.docker.file("compose.yml"));
+    let headroom = Headroom::new(&[
+        ("HEADROOM_DOCKER_COMPOSE", &compose),
+        ("DATABASE_URL", &url),
+    ]);
+    let (file, host) = (file.display().to_string(), site.docker.host());
+    let words = ["scale", "up", "worker", "--project", &site.project];
+    let command = || headroom.call(&[&words[..], &["--file", &file, "--host", &host]].concat());
+    let refused = command();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let why = format!("refused, worker was not scaled: run {left} is scaling it at the moment");
+    assert!(said.contains(&why), "{said}");
+
+    assert_eq!(site.docker.running("worker"), 1);
+    assert_eq!(site.lab.drive(left).await, RunState::Succeeded);
+    assert!(command().status.success());
+    assert_eq!(site.docker.running("worker"), 3);
 }
 
 /// A run that adds one, as a crash leaves it.
@@ -487,7 +550,9 @@ fn the_command_is_refused_while_all_acting_is_stopped_or_everything_is_held() {
     let (status, said) = call(&headroom, "down", &host);
     assert_eq!(status, Some(1), "{said}");
     assert!(
-        said.contains("not scaled: whether all acting is stopped is not known"),
+        said.contains(
+            "not scaled: whether all acting is stopped, or a run scales it, is not known"
+        ),
         "{said}"
     );
     assert_eq!(call(&headroom, "ps", &host).0, Some(0));

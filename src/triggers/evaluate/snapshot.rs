@@ -41,6 +41,8 @@ pub(super) struct Watched {
     pub counters: Vec<CounterView>,
     /// Nodes that each step adds or removes.
     pub changes: Vec<i32>,
+    /// Whether a step may take capacity away.
+    pub may_shrink: bool,
     /// Holds on everything, its cluster or itself: in words, and as it stands.
     pub holds: Vec<(String, Hold)>,
     pub open_run: Option<Run>,
@@ -143,9 +145,11 @@ impl Snapshot {
                     });
                 }
             }
+            let changes = changes_of.remove(&trigger.id).unwrap_or_default();
             snapshot.watched.push(Watched {
                 counters,
-                changes: changes_of.remove(&trigger.id).unwrap_or_default(),
+                changes: changes.iter().map(|step| step.nodes).collect(),
+                may_shrink: changes.iter().any(|step| step.may_shrink),
                 holds: rows.holds_on(&trigger, cluster),
                 open_run: rows.open_run(|run| run.trigger_id == Some(trigger.id)),
                 open_capacity_run: rows.open_run(|run| {
@@ -275,18 +279,29 @@ impl Rows {
     }
 }
 
-/// What each step of every trigger does to the number of nodes.
-fn capacity_changes(conn: &mut Connection) -> Result<Vec<(TriggerId, i32)>> {
+/// What a step does to capacity.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    /// Nodes that it adds or removes.
+    nodes: i32,
+    may_shrink: bool,
+}
+
+/// What each step of every trigger does to capacity.
+fn capacity_changes(conn: &mut Connection) -> Result<Vec<(TriggerId, Change)>> {
     let changes: HashMap<_, _> = Action::all(conn)?
         .into_iter()
-        .map(|action| (action.id, actions::capacity_change(&action.kind)))
-        .collect();
-    Ok(Step::all(conn)?
-        .into_iter()
-        .map(|step| {
-            let change = changes.get(&step.action_id).copied().unwrap_or(0);
-            (step.trigger_id, change)
+        .map(|action| {
+            let change = Change {
+                nodes: actions::capacity_change(&action.kind),
+                may_shrink: actions::may_shrink(&action.kind, &action.settings),
+            };
+            (action.id, change)
         })
+        .collect();
+    let steps = Step::all(conn)?.into_iter();
+    Ok(steps
+        .filter_map(|step| Some((step.trigger_id, *changes.get(&step.action_id)?)))
         .collect())
 }
 

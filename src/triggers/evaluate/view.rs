@@ -144,6 +144,7 @@ pub(super) fn trigger_facts(watched: &Watched) -> TriggerFacts<'_> {
         dry_run: trigger.mode == Mode::DryRun,
         last_fired_ms: trigger.last_fired_ms,
         changes: &watched.changes,
+        may_shrink: watched.may_shrink,
     }
 }
 

@@ -61,11 +61,11 @@ fn the_first_gate_that_refuses_gives_the_reason() {
 }
 
 #[test]
-fn the_quorum_is_asked_of_triggers_that_remove_nodes_alone() {
+fn the_quorum_is_asked_of_triggers_that_take_capacity_away_alone() {
     passes(
         &hot(),
         GateName::Quorum,
-        "no step removes a node, so no quorum is needed",
+        "no step takes capacity away, so no quorum is needed",
     );
     let removal = |readings: &[&str]| world().nodes(readings).with(|w| w.changes = vec![-1]);
     passes(
@@ -73,11 +73,15 @@ fn the_quorum_is_asked_of_triggers_that_remove_nodes_alone() {
         GateName::Quorum,
         "4 of 5 nodes answer, 80 % needed for a removal",
     );
-    refuses(
-        &removal(&["XXXXXX", "XXXXXX", "XXXXXX", "0"]),
-        GateName::Quorum,
-        "3 of 4 nodes answer, 80 % needed for a removal",
-    );
+    let three = ["XXXXXX", "XXXXXX", "XXXXXX", "0"];
+    let replicas = world().nodes(&three).with(|w| w.shrinks = true);
+    for refused in [removal(&three), replicas] {
+        refuses(
+            &refused,
+            GateName::Quorum,
+            "3 of 4 nodes answer, 80 % needed for a removal",
+        );
+    }
     refuses(
         &removal(&["XXXXXX", "0", "0", "0"]),
         GateName::Quorum,

@@ -22,6 +22,7 @@ fn subject(samples: &[Option<f64>], timing: i64, cooldown: i64) -> Subject<'stat
             dry_run: false,
             last_fired_ms: None,
             changes: &[],
+            may_shrink: false,
         },
         cluster: ClusterFacts {
             name: "web",

@@ -46,6 +46,8 @@ pub struct World {
     pub dry_run: bool,
     pub last_fired_ms: Option<i64>,
     pub changes: Vec<i32>,
+    /// Whether a step takes something else than nodes away.
+    pub shrinks: bool,
     pub min_nodes: i32,
     pub max_nodes: Option<i32>,
     pub launching: i32,
@@ -75,6 +77,7 @@ pub fn world() -> World {
         dry_run: false,
         last_fired_ms: None,
         changes: vec![0],
+        shrinks: false,
         min_nodes: 0,
         max_nodes: None,
         launching: 0,
@@ -217,6 +220,7 @@ impl World {
                 dry_run: self.dry_run,
                 last_fired_ms: self.last_fired_ms,
                 changes: &self.changes,
+                may_shrink: self.shrinks || self.changes.iter().any(|change| *change < 0),
             },
             cluster: ClusterFacts {
                 name: "web",
