@@ -138,7 +138,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    service_claims (service) {
+    service_claims (id) {
+        id -> BigInt,
         service -> Text,
         token -> Text,
     }

@@ -29,7 +29,7 @@ pub fn take(
         Connection::Postgres(conn) => insert.execute(conn)?,
     };
     // Both databases lock what they write: of two that try, the second sees what the first has done.
-    let row = service_claims::table.find(service);
+    let row = service_claims::table.filter(service_claims::service.eq(service));
     let holder: String = diesel::update(row)
         .set(service_claims::token.eq(service_claims::token))
         .returning(service_claims::token)
@@ -54,7 +54,7 @@ pub fn take(
 /// The database fails.
 pub fn under_way(conn: &mut Connection, service: &str) -> Result<Option<RunId>> {
     let holder = service_claims::table
-        .find(service)
+        .filter(service_claims::service.eq(service))
         .select(service_claims::token)
         .first::<String>(conn)
         .optional()?;

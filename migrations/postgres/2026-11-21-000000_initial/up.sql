@@ -121,7 +121,8 @@ CREATE INDEX node_claims_by_node ON node_claims (node_id);
 
 -- Which step scaled a service last. While that step is under way, no other one scales it.
 CREATE TABLE service_claims (
-    service TEXT PRIMARY KEY NOT NULL,
+    id BIGSERIAL PRIMARY KEY NOT NULL,
+    service TEXT NOT NULL UNIQUE,
     token TEXT NOT NULL
 );
 
