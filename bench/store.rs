@@ -133,10 +133,10 @@ async fn later(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
             }
         }
     });
-    let mut piece = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut piece).await {
+    let mut piece = Vec::new();
+    while let Ok(1..) = from.read_buf(&mut piece).await {
         let at = tokio::time::Instant::now() + FAR;
-        if pieces.send((at, piece[..read].to_vec())).is_err() {
+        if pieces.send((at, std::mem::take(&mut piece))).is_err() {
             return;
         }
     }
