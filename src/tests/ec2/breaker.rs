@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use headroom::actions::breaker;
-use headroom::clients::mail::Mailer;
 use headroom::db::Connection;
 use headroom::models::audit::AuditEvent;
 use headroom::models::breaker::Breaker;
@@ -15,7 +14,7 @@ use serde_json::json;
 
 use super::world::{World, deploy};
 use crate::runs::crash::{NEVER, command, die};
-use crate::runs::lab::{KINDS, Lab, id};
+use crate::runs::lab::{KINDS, id};
 use crate::support::faults::Fault;
 use crate::support::postgres::Postgres;
 
@@ -208,9 +207,7 @@ async fn after_the_cooldown_one_of_two_processes_launches_on_trial() {
 #[tokio::test]
 async fn after_the_cooldown_one_of_two_processes_launches_on_trial_on_postgres() {
     let server = Postgres::start();
-    let folder = tempfile::tempdir().unwrap();
-    let lab = Lab::on(folder, &server.url(), Mailer::new(None, None).unwrap());
-    let world = World::on(lab).guarded(1, None);
+    let world = World::on_postgres(&server).guarded(1, None);
     one_of_two(world, &server.url()).await;
 }
 

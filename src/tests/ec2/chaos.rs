@@ -353,6 +353,12 @@ async fn killed_at_every_boundary_of_a_launch_that_is_taken_back_nothing_leaks()
 }
 
 #[tokio::test]
+async fn killed_at_every_boundary_of_a_registration_it_is_behind_its_balancer_once() {
+    let met = met_by(Plan::Register, Point::Boundary).await;
+    assert_eq!(met.len(), 7, "{met:?}");
+}
+
+#[tokio::test]
 async fn killed_at_every_boundary_of_a_removal_exactly_one_node_goes() {
     let met = met_by(Plan::Remove, Point::Boundary).await;
     assert_eq!(met.len(), 7, "{met:?}");
@@ -378,6 +384,19 @@ async fn killed_after_every_call_of_a_removal_exactly_one_node_goes() {
     for call in ["DeregisterInstancesFromLoadBalancer", "TerminateInstances"] {
         assert!(met.contains(&format!("after {call}")), "{met:?}");
     }
+}
+
+#[tokio::test]
+async fn killed_after_every_call_of_a_removal_from_a_target_group_exactly_one_node_goes() {
+    let world = World::new();
+    let group = world.only_group();
+    let (met, _) = every_point(&world, Plan::Remove, &Trouble::None, Point::after).await;
+    for call in ["DeregisterTargets", "TerminateInstances"] {
+        assert!(met.contains(&format!("after {call}")), "{met:?}");
+    }
+    let left = world.nodes().remove(0).instance_id.unwrap();
+    let targets = world.cloud.targets(&group);
+    assert_eq!(targets, [(left, "healthy".to_owned())]);
 }
 
 /// A deployment whose process is killed when EC2 has launched and nobody has noted it.

@@ -1,10 +1,12 @@
 //! An instance becomes a node.
 
-use headroom::models::{NodeState, OnFailure, RunState, StepState};
+use headroom::models::{NodeState, OnFailure, RunState, StepState, StepTarget};
+use headroom::runs::execute;
 use serde_json::json;
 
 use super::world::{World, deploy, tags};
 use crate::runs::lab::Planned;
+use crate::support::postgres::Postgres;
 
 #[tokio::test]
 async fn a_deployed_node_runs_answers_ssh_is_behind_its_balancer_and_in_service() {
@@ -68,18 +70,52 @@ async fn names_are_the_lowest_free_ones_and_max_nodes_holds() {
     assert_eq!(world.faults.calls("RunInstances"), 2);
 }
 
+/// Two runs launch at the same moment where there is room for one node.
+async fn one_place_left(world: World) {
+    // n1 and one more.
+    world.bound(0, Some(2));
+    let (one, two) = (world.deployment(), world.deployment());
+    let other = world.lab.other_worker();
+    let (first, second) = tokio::join!(world.lab.drive(one), execute::drive(&other, two));
+    second.unwrap();
+    let states = [first, world.lab.run(two).state];
+    assert!(
+        states.contains(&RunState::Succeeded) && states.contains(&RunState::Failed),
+        "{states:?}"
+    );
+    let failed = if first == RunState::Failed { one } else { two };
+    let error = world.lab.error(failed, "add");
+    assert!(
+        error.contains("has 2 nodes, those being launched among them, and max_nodes is 2"),
+        "{error}"
+    );
+    assert_eq!(world.faults.calls("RunInstances"), 1);
+    assert_eq!(world.nodes().len(), 1);
+    world.no_leak("one place left").await;
+}
+
+#[tokio::test]
+async fn max_nodes_holds_against_two_launches_at_once() {
+    one_place_left(World::new()).await;
+}
+
+#[tokio::test]
+async fn max_nodes_holds_against_two_launches_at_once_on_postgres() {
+    let server = Postgres::start();
+    one_place_left(World::on_postgres(&server)).await;
+}
+
 #[tokio::test]
 async fn a_node_is_put_behind_its_balancer_by_a_later_step_after_it_was_configured() {
     let world = World::new();
-    let group = world.cloud.add_target_group("web-group");
-    world.edit(|profile| profile.target_group_arn = Some(group));
+    world.add_group();
     let run = world.lab.plan(
         OnFailure::Undo,
         &[
             deploy(json!({"register": "after"})).within(20),
             Planned::script("configure", "echo configured").within(20),
             Planned::new("join", "RegisterEc2Node", json!({}))
-                .on(headroom::models::StepTarget::LastNode)
+                .on(StepTarget::LastNode)
                 .within(20),
         ],
     );
@@ -98,6 +134,45 @@ async fn a_node_is_put_behind_its_balancer_by_a_later_step_after_it_was_configur
     assert_eq!(world.faults.calls("RegisterInstancesWithLoadBalancer"), 1);
     assert_eq!(world.faults.calls("RegisterTargets"), 1);
     assert_eq!(world.lab.output(run, "join", "node"), "web01");
+}
+
+#[tokio::test]
+async fn a_registration_is_taken_back_when_a_later_step_fails_and_the_node_stays() {
+    let world = World::new();
+    let group = world.add_group();
+    let launch = deploy(json!({"register": "after"})).within(20);
+    let launched = world.lab.plan(OnFailure::Undo, &[launch]);
+    assert_eq!(world.lab.drive(launched).await, RunState::Succeeded);
+    let join = Planned::new("join", "RegisterEc2Node", json!({})).on(StepTarget::LastNode);
+    let bad = Planned::script("bad", "exit 3").within(20);
+    let run = world.lab.plan(OnFailure::Undo, &[join.within(20), bad]);
+    let state = world.lab.drive(run).await;
+    assert_eq!(state, RunState::Undone, "{:#?}", world.lab.steps(run));
+    assert_eq!(
+        world.lab.states(run),
+        [StepState::Undone, StepState::Failed]
+    );
+    let error = world.lab.error(run, "bad");
+    assert!(error.contains("exit status 3"), "{error}");
+    for action in [
+        "RegisterInstancesWithLoadBalancer",
+        "RegisterTargets",
+        "DeregisterInstancesFromLoadBalancer",
+        "DeregisterTargets",
+    ] {
+        assert_eq!(world.faults.calls(action), 1, "{action}");
+    }
+    assert!(world.cloud.members("web-elb").is_empty());
+    // What leaves a group is shown for a while.
+    let targets = world.cloud.targets(&group);
+    assert!(
+        targets.iter().all(|(_, state)| state == "draining"),
+        "{targets:?}"
+    );
+    let node = world.node("web01").unwrap();
+    assert_eq!(node.state, NodeState::InService);
+    assert_eq!(world.faults.calls("TerminateInstances"), 0);
+    world.no_leak("a registration taken back").await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::support::faults::Fault;
 use crate::support::ports;
 
 /// Drives a launch that must fail, be taken back and leave nothing; gives its error.
-async fn fails(world: &World, expected: RunState) -> String {
+pub async fn fails(world: &World, expected: RunState) -> String {
     let run = world
         .lab
         .plan(OnFailure::Undo, &[deploy(json!({})).within(6)]);
@@ -136,6 +136,22 @@ async fn an_instance_that_never_answers_ssh_is_taken_back() {
         error.contains("waited in vain for an SSH server on 127.0.0.250"),
         "{error}"
     );
+    assert_eq!(world.cloud.instances().await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_instance_that_its_balancer_never_finds_healthy_is_taken_back() {
+    let world = World::new();
+    world.edit(|profile| profile.instance_type = "sick.small".into());
+    let error = fails(&world, RunState::Undone).await;
+    assert!(
+        error.contains("waited in vain for load balancer web-elb to find i-")
+            && error.contains("seen last: not healthy (OutOfService Instance has failed"),
+        "{error}"
+    );
+    assert_eq!(world.faults.calls("DeregisterInstancesFromLoadBalancer"), 1);
+    assert!(world.cloud.members("web-elb").is_empty());
+    assert_eq!(world.former()[0].reason, "its launch was taken back");
     assert_eq!(world.cloud.instances().await.len(), 1);
 }
 

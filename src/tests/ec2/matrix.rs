@@ -39,6 +39,8 @@ struct Row {
 
 enum Work {
     Cloud(Plan, Trouble, fn(usize) -> Point),
+    /// With a target group in place of the classic balancer.
+    Group(Plan, fn(usize) -> Point),
     Kind(Killing),
 }
 
@@ -50,6 +52,11 @@ impl Row {
                     // A cloud of its own: moto slows down with every instance it ever had.
                     let world = World::new();
                     every_point(&world, plan, &trouble, points).await.1
+                }
+                Work::Group(plan, points) => {
+                    let world = World::new();
+                    world.only_group();
+                    every_point(&world, plan, &Trouble::None, points).await.1
                 }
                 Work::Kind(kind) => kind().await,
             }
@@ -168,6 +175,7 @@ fn rows() -> Vec<Row> {
             add(fault, &trouble, points);
         }
     }
+    rows.extend(groups());
     let kinds: [(_, Killing); 6] = [
         ("LocalScript", || killed::local_script().boxed_local()),
         ("Email", || killed::email().boxed_local()),
@@ -189,6 +197,22 @@ fn rows() -> Vec<Row> {
         });
     }
     rows
+}
+
+/// The kinds that are at work on balancers, with a target group.
+fn groups() -> impl Iterator<Item = Row> {
+    let (killed, point) = AFTER;
+    [
+        (Plan::Deploy, "DeployEc2Node into a target group"),
+        (Plan::Remove, "RemoveEc2Node from a target group"),
+    ]
+    .into_iter()
+    .map(move |(plan, run)| Row {
+        run,
+        fault: "none",
+        killed,
+        work: Work::Group(plan, point),
+    })
 }
 
 /// What has been found out so far.

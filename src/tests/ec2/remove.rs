@@ -7,12 +7,14 @@ use headroom::models::{
     Comparison, CounterId, CounterKind, Missing, NodeState, OnFailure, RunId, RunState, StepState,
     StepTarget, to_ms,
 };
+use headroom::runs::execute;
 use headroom::samples::{SeriesKey, Store, Write};
 use serde_json::json;
 
 use super::world::{World, remove};
 use crate::runs::lab::Planned;
 use crate::support::faults::Fault;
+use crate::support::postgres::Postgres;
 
 fn in_service(world: &World) -> Vec<String> {
     let nodes = world.nodes().into_iter();
@@ -69,18 +71,14 @@ async fn the_newest_node_is_drained_terminated_and_kept_in_history() {
     assert_eq!(in_service(&world), ["web02"]);
 }
 
-#[tokio::test]
-async fn min_nodes_holds_against_two_removals_at_once() {
-    let world = World::new();
+/// Two runs remove a node at the same moment where one may go.
+async fn two_at_once(world: World) {
     three(&world).await;
-    // n1 and the three: two may go at most.
+    // n1 and the three: one may go.
     world.bound(3, None);
     let (one, two) = (world.removal(), world.removal());
     let other = world.lab.other_worker();
-    let (first, second) = tokio::join!(
-        world.lab.drive(one),
-        headroom::runs::execute::drive(&other, two)
-    );
+    let (first, second) = tokio::join!(world.lab.drive(one), execute::drive(&other, two));
     second.unwrap();
     let states = [first, world.lab.run(two).state];
     assert!(
@@ -95,6 +93,17 @@ async fn min_nodes_holds_against_two_removals_at_once() {
     );
     assert_eq!(in_service(&world).len(), 2);
     world.no_leak("two at once").await;
+}
+
+#[tokio::test]
+async fn min_nodes_holds_against_two_removals_at_once() {
+    two_at_once(World::new()).await;
+}
+
+#[tokio::test]
+async fn min_nodes_holds_against_two_removals_at_once_on_postgres() {
+    let server = Postgres::start();
+    two_at_once(World::on_postgres(&server)).await;
 }
 
 #[tokio::test]

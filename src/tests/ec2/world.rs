@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use headroom::clients::ec2::Instance;
+use headroom::clients::mail::Mailer;
 use headroom::models::cluster::{Cluster, NewCluster};
 use headroom::models::ec2_profile::{Ec2Profile, NewEc2Profile};
 use headroom::models::former_node::FormerNode;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use crate::runs::lab::{Lab, Planned};
 use crate::support::cloud::{Cloud, REGION};
 use crate::support::faults::Faults;
+use crate::support::postgres::Postgres;
 use crate::support::sshd::Sshd;
 
 /// How many instances can be reached over SSH.
@@ -32,6 +34,13 @@ impl World {
     /// A cluster `web` without launched nodes, behind the classic balancer `web-elb`.
     pub fn new() -> Self {
         Self::on(Lab::new())
+    }
+
+    /// The same with its database on a PostgreSQL server.
+    pub fn on_postgres(server: &Postgres) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mailer = Mailer::new(None, None).unwrap();
+        Self::on(Lab::on(folder, &server.url(), mailer))
     }
 
     /// The same over a lab of the caller's.
@@ -125,6 +134,19 @@ impl World {
             edit(&mut new);
             Ec2Profile::update(conn, row.id, &new)
         });
+    }
+
+    /// Has what is launched go into a new target group as well; gives its ARN.
+    pub fn add_group(&self) -> String {
+        let group = self.cloud.add_target_group("web-group");
+        self.edit(|profile| profile.target_group_arn = Some(group.clone()));
+        group
+    }
+
+    /// Has what is launched go into a new target group and behind nothing else; gives its ARN.
+    pub fn only_group(&self) -> String {
+        self.edit(|profile| profile.load_balancer = None);
+        self.add_group()
     }
 
     /// Lets an instance be terminated, or not.

@@ -5,7 +5,8 @@
 - an instance that is registered twice is behind its balancer once
 - a balancer drains an instance for a while after it was deregistered
 - private addresses are handed out of a list, so that a real sshd can listen there
-- instance types act out what EC2 does on bad days: `scarce.*` there is none of, `doomed.*` dies while pending, `mute.*` gets an address where nobody listens
+- instance types act out what EC2 does on bad days: `scarce.*` there is none of, `doomed.*` dies while pending, `mute.*` gets an address where nobody listens,
+  `sick.*` is never healthy
 """
 
 import json
@@ -26,6 +27,7 @@ lock = threading.RLock()
 launched = {}
 draining = {}
 handed_out = {}
+sick = set()
 MUTE = "127.0.0.250"
 
 
@@ -95,6 +97,8 @@ def run(self, image_id, count, user_data, security_group_names, **kwargs):
             refuse("InstanceLimitExceeded", f"Your quota allows for {settings['limit']} more running instances.")
         reservation = run_instances(self, image_id, count, user_data, security_group_names, **kwargs)
         launched[id(self), token] = (asked, reservation)
+        if kind.startswith("sick."):
+            sick.update(i.id for i in reservation.instances)
         for instance in reservation.instances:
             instance.nics[0].private_ip_address = address(self, kind, instance)
             become(instance, "pending", 0)
@@ -144,10 +148,17 @@ def deregister(self, load_balancer_name, instance_ids, from_autoscaling=False):
     return deregister_instances(self, load_balancer_name, instance_ids, from_autoscaling)
 
 
+def classic_health(instance_id, state):
+    if instance_id in sick:
+        why = "Instance has failed at least the UnhealthyThreshold number of health checks consecutively."
+        return {"InstanceId": instance_id, "State": "OutOfService", "Description": why, "ReasonCode": "Instance"}
+    return {"InstanceId": instance_id, "State": state, "Description": "N/A", "ReasonCode": "N/A"}
+
+
 def instance_health(self):
     name = self._get_param("LoadBalancerName")
     states = self.elb_backend.describe_instance_health(name, self._get_param("Instances", []))
-    states = [{"InstanceId": s["InstanceId"], "State": s["State"], "Description": "N/A", "ReasonCode": "N/A"} for s in states]
+    states = [classic_health(s["InstanceId"], s["State"]) for s in states]
     for each in leaving(name):
         states.append({"InstanceId": each, "State": "InService", "Description": "Instance deregistration currently in progress.", "ReasonCode": "N/A"})
     return ActionResult({"InstanceStates": states})
@@ -168,6 +179,9 @@ describe_target_health = ELBv2Backend.describe_target_health
 
 def target_health(self, target_group_arn, targets):
     found = describe_target_health(self, target_group_arn, targets)
+    for each in found:
+        if each.instance_id in sick:
+            each.status, each.reason, each.description = "unhealthy", "Target.FailedHealthChecks", "Health checks failed"
     group = self.target_groups[target_group_arn]
     for each in leaving(target_group_arn):
         found.append(FakeHealthStatus(each, group.port, group.health_check_port, "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"))

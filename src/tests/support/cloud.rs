@@ -134,6 +134,23 @@ impl Cloud {
         between(&made, "<TargetGroupArn>", "</TargetGroupArn>")
     }
 
+    /// The targets of a group and their states, those among them that leave it.
+    pub fn targets(&self, group: &str) -> Vec<(String, String)> {
+        let said = self.ask(
+            "elasticloadbalancing",
+            &format!("Action=DescribeTargetHealth&Version=2015-12-01&TargetGroupArn={group}"),
+        );
+        let targets = said.split("<member>").skip(1);
+        targets
+            .map(|it| {
+                (
+                    between(it, "<Id>", "</Id>"),
+                    between(it, "<State>", "</State>"),
+                )
+            })
+            .collect()
+    }
+
     /// Does what no kind does: protect, stop, terminate behind Headroom's back.
     pub fn ask_ec2(&self, query: &str) -> String {
         self.ask("ec2", &format!("{query}&Version=2016-11-15"))

@@ -1,6 +1,6 @@
 //! Stands between Headroom and an API, and lets calls fail in the ways in which calls fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -61,6 +61,8 @@ struct Death {
 struct State {
     rules: Vec<(String, Fault, usize)>,
     calls: BTreeMap<String, usize>,
+    /// The access key ids that an action was called with.
+    signers: BTreeMap<String, BTreeSet<String>>,
     death: Option<Death>,
     /// What was called since a process was last to be killed.
     called: Vec<String>,
@@ -126,6 +128,13 @@ impl Faults {
             .unwrap_or_default()
     }
 
+    /// The access key ids that an action was called with, each once.
+    pub fn signers(&self, action: &str) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        let signers = state.signers.get(action).cloned().unwrap_or_default();
+        signers.into_iter().collect()
+    }
+
     /// Kills a process (`kill -9`) at a call from now, before it is carried out or after.
     pub fn kill_at(&self, pid: u32, at: Call, after: bool) {
         let pid = Pid::from_raw(i32::try_from(pid).unwrap());
@@ -158,9 +167,11 @@ impl Faults {
 }
 
 impl State {
-    /// Notes a call; says what is to happen to it, and whether someone dies of it.
-    fn meet(&mut self, action: &str) -> (Option<Fault>, Option<Death>) {
+    /// Notes a call and who signed it; says what is to happen to it, and whether someone dies of it.
+    fn meet(&mut self, action: &str, signer: &str) -> (Option<Fault>, Option<Death>) {
         *self.calls.entry(action.to_owned()).or_default() += 1;
+        let signers = self.signers.entry(action.to_owned()).or_default();
+        signers.insert(signer.to_owned());
         let rule = self
             .rules
             .iter_mut()
@@ -192,7 +203,7 @@ fn pass(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> std::io::
         .unwrap_or_default()
         .trim()
         .to_owned();
-    let (fault, death) = state.lock().unwrap().meet(&action);
+    let (fault, death) = state.lock().unwrap().meet(&action, signer(&text));
     if let Some(death) = death {
         let refused = matches!(fault, Some(Fault::Refuse(..) | Fault::LoseRequest));
         if death.after && !refused {
@@ -233,10 +244,19 @@ fn pass(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> std::io::
     }
 }
 
+/// The access key id in the signature of a request; nothing where there is none.
+fn signer(request: &str) -> &str {
+    let (_, rest) = request.split_once("Credential=").unwrap_or_default();
+    rest.split('/').next().unwrap_or_default()
+}
+
 /// An error as the service writes it: EC2 has a shape of its own.
 fn refusal(action: &str, code: &str) -> String {
     let error = format!("<Error><Code>{code}</Code><Message>injected</Message></Error>");
-    if action.contains("LoadBalancer") || action.contains("Target") {
+    if ["LoadBalancer", "Target", "AssumeRole"]
+        .iter()
+        .any(|it| action.contains(it))
+    {
         format!("<ErrorResponse>{error}<RequestId>0</RequestId></ErrorResponse>")
     } else {
         format!("<Response><Errors>{error}</Errors><RequestID>0</RequestID></Response>")
