@@ -9,6 +9,8 @@ use crate::support::http::Request;
 use crate::support::jvm::Mode;
 use crate::support::sshd::Sshd;
 
+const RUNTIME: &str = "java.lang:type=Runtime";
+
 /// One node with these JVM profiles, and counters of them: name, MBean, attribute, key.
 pub(super) async fn fleet(test: &TestApp, profiles: &str, counters: &[(&str, &str, &str, &str)]) {
     let names: Vec<&str> = profiles
@@ -74,7 +76,7 @@ async fn values_equal_what_a_java_program_reads_at_the_same_moment() {
         ("pool", "lab:type=Pools", "Pools", "Eden Space.used"),
         ("dotted", "lab:type=Pools", "Pools", "Old Gen.parts.a.b"),
         ("max", MEMORY, "HeapMemoryUsage", "max"),
-        ("started", "java.lang:type=Runtime", "StartTime", ""),
+        ("started", RUNTIME, "StartTime", ""),
         (
             "loaded",
             "java.lang:type=ClassLoading",
@@ -106,7 +108,7 @@ async fn values_equal_what_a_java_program_reads_at_the_same_moment() {
     let loaded_before = first("loaded").await.unwrap();
     let by_java = jvm.read_by_java(&[
         (MEMORY, "HeapMemoryUsage", "max"),
-        ("java.lang:type=Runtime", "StartTime", ""),
+        (RUNTIME, "StartTime", ""),
         ("java.lang:type=ClassLoading", "TotalLoadedClassCount", ""),
         (APP, "Requests", ""),
     ]);
@@ -167,6 +169,69 @@ async fn values_equal_what_a_java_program_reads_at_the_same_moment() {
     );
 }
 
+/// Reads a JVM that asks for what the mode says, before and after a Java program reads it.
+async fn equal_what_java_reads(mode: Mode) {
+    let jvm = Jvm::truthful(mode);
+    let (user, password) = LOGIN;
+    let mut profile = format!("  - {{ name: app, port: {}", jvm.port);
+    if mode.wants_login() {
+        profile.push_str(&format!(", user: {user}, password: {password}"));
+    }
+    if mode.is_encrypted() {
+        let certificate = jvm.certificate();
+        profile.push_str(&format!(", tls: true, ca_file: {certificate:?}"));
+    }
+    profile.push_str(" }");
+    let counters = [
+        ("started", RUNTIME, "StartTime", ""),
+        ("uptime", RUNTIME, "Uptime", ""),
+        ("requests", APP, "Requests", ""),
+        ("pool", "lab:type=Pools", "Pools", "Eden Space.used"),
+        ("version", APP, "Version", ""),
+    ];
+    let test = TestApp::start().await;
+    fleet(&test, &profile, &counters).await;
+
+    let requests_before = single(&test, "requests").await.unwrap();
+    let uptime_before = single(&test, "uptime").await.unwrap();
+    let by_java = jvm.read_by_java(&[
+        (RUNTIME, "StartTime", ""),
+        (RUNTIME, "Uptime", ""),
+        (APP, "Requests", ""),
+    ]);
+    let number = |nth: usize| by_java[nth].parse::<f64>().unwrap();
+    let uptime_after = single(&test, "uptime").await.unwrap();
+    assert_eq!(single(&test, "started").await, Ok(number(0)));
+    let between = uptime_before..=uptime_after;
+    assert!(
+        between.contains(&number(1)),
+        "{} is not in {between:?}",
+        number(1)
+    );
+    // Each reading counts one more: Java had the next one, and nobody a second one.
+    assert_eq!(requests_before + 1.0, number(2));
+    assert_eq!(single(&test, "requests").await, Ok(number(2) + 1.0));
+    assert_eq!(single(&test, "pool").await, Ok(42.0));
+    let why = single(&test, "version").await.unwrap_err();
+    assert!(why.starts_with("\"Version\" is the text "), "{why}");
+    assert_eq!(test.app.jmx.open_connections(), 1, "one login for all");
+}
+
+#[tokio::test]
+async fn values_behind_a_login_equal_what_a_java_program_reads() {
+    equal_what_java_reads(Mode::Password).await;
+}
+
+#[tokio::test]
+async fn values_over_tls_equal_what_a_java_program_reads() {
+    equal_what_java_reads(Mode::Tls).await;
+}
+
+#[tokio::test]
+async fn values_behind_a_login_over_tls_equal_what_a_java_program_reads() {
+    equal_what_java_reads(Mode::PasswordOverTls).await;
+}
+
 #[tokio::test]
 async fn tomcat_and_its_thread_pool() {
     let tomcat = Jvm::tomcat();
@@ -210,7 +275,7 @@ async fn jolokia_gives_the_same_numbers_in_one_request() {
         ("up", APP, "Up", ""),
         ("pool", "lab:type=Pools", "Pools", "Eden Space.used"),
         ("max", MEMORY, "HeapMemoryUsage", "max"),
-        ("started", "java.lang:type=Runtime", "StartTime", ""),
+        ("started", RUNTIME, "StartTime", ""),
         ("nobody", "lab:type=Nobody", "QueueDepth", ""),
         ("missing", APP, "Missing", ""),
     ];

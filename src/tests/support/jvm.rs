@@ -34,11 +34,29 @@ pub enum Mode {
     Tls,
     /// TLS, and a registry without it, on a port of its own.
     PlainRegistry,
+    /// A login, over TLS.
+    PasswordOverTls,
+}
+
+impl Mode {
+    /// Whether it asks for [`LOGIN`].
+    pub fn wants_login(self) -> bool {
+        matches!(self, Self::Password | Self::PasswordOverTls)
+    }
+
+    /// Whether its JMX server speaks TLS.
+    pub fn is_encrypted(self) -> bool {
+        matches!(
+            self,
+            Self::Tls | Self::PlainRegistry | Self::PasswordOverTls
+        )
+    }
 }
 
 /// A running JVM.
 pub struct Jvm {
     child: Child,
+    mode: Mode,
     arguments: Vec<String>,
     folder: TempDir,
     /// Of the registry.
@@ -51,6 +69,13 @@ impl Jvm {
     /// The tests' own program.
     pub fn start(mode: Mode) -> Self {
         Self::target(mode, None, &[])
+    }
+
+    /// The tests' own program, in a JVM that tells its true address, so that Java finds it too.
+    pub fn truthful(mode: Mode) -> Self {
+        // Of two, the later counts.
+        let own = "-Djava.rmi.server.hostname=127.0.0.1".to_owned();
+        Self::target(mode, None, &[own])
     }
 
     /// The tests' own program, with a Jolokia agent that asks for a login.
@@ -80,7 +105,8 @@ impl Jvm {
             ));
         }
         arguments.extend(["-cp".to_owned(), class_path, "Target".to_owned()]);
-        Self::run(arguments, folder, port, jolokia.unwrap_or_default())
+        let http_port = jolokia.unwrap_or_default();
+        Self::run(mode, arguments, folder, port, http_port)
     }
 
     /// Debian's Tomcat.
@@ -112,17 +138,18 @@ impl Jvm {
             "org.apache.catalina.startup.Bootstrap".to_owned(),
             "start".to_owned(),
         ]);
-        let tomcat = Self::run(arguments, folder, port, http_port);
+        let tomcat = Self::run(Mode::Plain, arguments, folder, port, http_port);
         wait::until("Tomcat to answer", START_LIMIT, || {
             TcpStream::connect(("127.0.0.1", http_port)).ok()
         });
         tomcat
     }
 
-    fn run(arguments: Vec<String>, folder: TempDir, port: u16, http_port: u16) -> Self {
+    fn run(mode: Mode, arguments: Vec<String>, folder: TempDir, port: u16, http_port: u16) -> Self {
         let child = spawn(&arguments, folder.path());
         let mut jvm = Self {
             child,
+            mode,
             arguments,
             folder,
             port,
@@ -192,20 +219,35 @@ impl Jvm {
         self.folder.path().join("certificate.pem")
     }
 
+    /// What a Java program must know of the login, and of whom to trust.
+    fn credentials_for_java(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        if self.mode.wants_login() {
+            let (user, password) = LOGIN;
+            options.push(format!("-Dreader.user={user}"));
+            options.push(format!("-Dreader.password={password}"));
+        }
+        if self.mode.is_encrypted() {
+            let store = trust_store(self.folder.path(), &self.certificate());
+            options.push(format!("-Djavax.net.ssl.trustStore={}", store.display()));
+            options.push(format!(
+                "-Djavax.net.ssl.trustStorePassword={STORE_PASSWORD}"
+            ));
+        }
+        options
+    }
+
     /// What a Java program reads: MBean, attribute and the names within a composite, parted by slashes. The last line is the number of MBeans.
+    /// The JVM must be plain or truthful: Java goes where it says that it is.
     pub fn read_by_java(&self, asked: &[(&str, &str, &str)]) -> Vec<String> {
         let url = format!(
             "service:jmx:rmi:///jndi/rmi://127.0.0.1:{}/jmxrmi",
             self.port
         );
         let mut command = Command::new("java");
-        command.args([
-            "-Xmx64m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-        ]);
-        command.arg(classes()).args(["Reader", &url]);
+        command.args(["-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.args(self.credentials_for_java());
+        command.arg("-cp").arg(classes()).args(["Reader", &url]);
         for (mbean, attribute, path) in asked {
             command.args([mbean, attribute, path]);
         }
@@ -250,7 +292,8 @@ fn options(mode: Mode, port: u16, folder: &Path) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    // What a JVM says of its own address is often wrong; Java believes it, so that only the plain one tells the truth here.
+    // What a JVM says of its own address is often wrong; Java believes it, so that only the plain one tells the truth here, and
+    // one that is told to.
     let own = if mode == Mode::Plain {
         "127.0.0.1"
     } else {
@@ -262,11 +305,11 @@ fn options(mode: Mode, port: u16, folder: &Path) -> Vec<String> {
     };
     set("port", &port);
     set("rmi.port", &rmi_port);
-    set("authenticate", &(mode == Mode::Password));
-    let tls = matches!(mode, Mode::Tls | Mode::PlainRegistry);
+    set("authenticate", &mode.wants_login());
+    let tls = mode.is_encrypted();
     set("ssl", &tls);
-    set("registry.ssl", &(mode == Mode::Tls));
-    if mode == Mode::Password {
+    set("registry.ssl", &(tls && mode != Mode::PlainRegistry));
+    if mode.wants_login() {
         let (users, rights) = (folder.join("users"), folder.join("rights"));
         let (user, password) = LOGIN;
         fs::write(&users, format!("{user} {password}\n")).unwrap();
@@ -288,18 +331,7 @@ fn options(mode: Mode, port: u16, folder: &Path) -> Vec<String> {
 /// A key with a certificate that signs itself, as most JVMs have.
 fn key_store(folder: &Path) -> PathBuf {
     let store = folder.join("keys.p12");
-    let common = ["-alias", "jmx", "-storepass", STORE_PASSWORD, "-keystore"];
-    let keytool = |arguments: &[&str]| {
-        let made = Command::new("keytool")
-            .args(arguments)
-            .args(common)
-            .arg(&store)
-            .output();
-        let made = made.unwrap();
-        let said = String::from_utf8_lossy(&made.stdout);
-        assert!(made.status.success(), "keytool: {said}");
-    };
-    keytool(&[
+    let pair = [
         "-genkeypair",
         "-keyalg",
         "EC",
@@ -311,15 +343,40 @@ fn key_store(folder: &Path) -> PathBuf {
         "30",
         "-storetype",
         "PKCS12",
-    ]);
+    ];
+    keytool(&store, &pair);
     let certificate = folder.join("certificate.pem");
-    keytool(&[
-        "-exportcert",
-        "-rfc",
-        "-file",
-        certificate.to_str().unwrap(),
-    ]);
+    let file = certificate.to_str().unwrap();
+    keytool(&store, &["-exportcert", "-rfc", "-file", file]);
     store
+}
+
+/// What Java needs in order to trust a certificate; made anew each time.
+fn trust_store(folder: &Path, certificate: &Path) -> PathBuf {
+    let store = folder.join("trust.p12");
+    fs::remove_file(&store).ok();
+    let file = certificate.to_str().unwrap();
+    let import = [
+        "-importcert",
+        "-noprompt",
+        "-file",
+        file,
+        "-storetype",
+        "PKCS12",
+    ];
+    keytool(&store, &import);
+    store
+}
+
+fn keytool(store: &Path, arguments: &[&str]) {
+    let made = Command::new("keytool")
+        .args(arguments)
+        .args(["-alias", "jmx", "-storepass", STORE_PASSWORD, "-keystore"])
+        .arg(store)
+        .output();
+    let made = made.unwrap();
+    let said = String::from_utf8_lossy(&made.stdout);
+    assert!(made.status.success(), "keytool: {said}");
 }
 
 /// The compiled sources; compiled once for all tests of a build.
