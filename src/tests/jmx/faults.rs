@@ -231,6 +231,75 @@ async fn what_never_comes_is_asked_ever_more_rarely() {
     }
 }
 
+/// Asks for what never comes, and for what does; why there is no number, and the number.
+async fn slow_and_depth(jmx: &Jmx, way: &Arc<Reached>) -> (String, Result<Datum, String>) {
+    let asks = ["Slow", "QueueDepth"].map(|name| Ask {
+        limit: SECOND,
+        ..ask("lab:type=Slow", name)
+    });
+    let [slow, depth]: [Told; 2] = read(jmx, way, &asks).await.try_into().unwrap();
+    (slow.outcome.unwrap_err(), depth.outcome)
+}
+
+#[tokio::test]
+async fn what_still_does_not_come_is_paused_for_again_and_each_time_is_counted() {
+    let jvm = Jvm::with_jolokia();
+    let options = Options {
+        backoff_first: 2 * SECOND,
+        ..Options::default()
+    };
+    let agent = super::jolokia::behind(jvm.http_port, LOGIN.1);
+    for way in [reached(jvm.port, None, None), agent.0] {
+        let jmx = Jmx::new(options.clone()).unwrap();
+        let mut pause = tokio::time::interval(SECOND / 10);
+        for times in ["after 1 failure", "after 2 failures in a row"] {
+            let (mut why, _) = slow_and_depth(&jmx, &way).await;
+            while why.contains("; tried again in ") {
+                pause.tick().await;
+                (why, _) = slow_and_depth(&jmx, &way).await;
+            }
+            assert!(why.ends_with(" did not answer within 1 s"), "{why}");
+            // The pause that follows is at least a second, however it is shortened at random.
+            let (paused, depth) = slow_and_depth(&jmx, &way).await;
+            let said = format!("{why}; tried again in ");
+            assert!(paused.starts_with(&said), "{paused}");
+            assert!(paused.ends_with(&format!(" s, {times}")), "{paused}");
+            assert_eq!(depth, Ok(Datum::Integer(7)), "{way:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_jvm_that_was_down_is_asked_at_once_for_what_never_came() {
+    let mut jvm = Jvm::start(Mode::Plain);
+    let way = reached(jvm.port, None, None);
+    // A long pause for what does not come, none for a JVM that is not there.
+    let jmx = Jmx::new(Options {
+        backoff_first: 600 * SECOND,
+        backoff_longest: Duration::from_nanos(1),
+        ..Options::default()
+    })
+    .unwrap();
+    let late = format!("127.0.0.1:{} did not answer within 1 s", jvm.port);
+    let paused = format!("{late}; tried again in ");
+    for round in 0..2 {
+        if round > 0 {
+            // Another JVM comes back, in which nothing waits: the failures of the one before are none of its own.
+            jvm.kill();
+            let (_, depth) = slow_and_depth(&jmx, &way).await;
+            let why = depth.unwrap_err();
+            assert!(why.contains("Connection refused"), "{why}");
+            jvm.restart();
+        }
+        let (why, depth) = slow_and_depth(&jmx, &way).await;
+        assert_eq!((why, depth), (late.clone(), Ok(Datum::Integer(7))));
+        let (why, depth) = slow_and_depth(&jmx, &way).await;
+        assert!(why.starts_with(&paused), "{why}");
+        assert!(why.ends_with(" s, after 1 failure"), "counted anew: {why}");
+        assert_eq!(depth, Ok(Datum::Integer(7)));
+    }
+}
+
 #[tokio::test]
 async fn a_person_who_waits_for_a_slow_attribute_holds_up_no_tick() {
     let jvm = Jvm::start(Mode::Plain);
