@@ -11,14 +11,14 @@ use headroom::models::node::{NewNode, Node};
 use headroom::models::ssh_profile::{NewSshProfile, SshProfile};
 use headroom::models::trigger::{NewTrigger, Trigger, set_counters};
 use headroom::models::{
-    Comparison, CounterId, CounterKind, HostKeyPolicy, Missing, NodeId, SshProfileId,
+    Comparison, CounterId, CounterKind, HostKeyPolicy, Missing, NodeId, SecretId, SshProfileId,
 };
 use headroom::vault::Vault;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Lab, SECOND};
+use super::{Lab, SECOND, login};
 use crate::support::ports;
 use crate::support::sshd::{HOSTILE_USER, Sshd, USER};
 
@@ -89,26 +89,20 @@ impl Fleet {
         port: u16,
         known_hosts: String,
     ) -> SshProfileId {
-        let profile = NewSshProfile {
-            name: format!("{user}{port}"),
-            login: user.into(),
-            port: i32::from(port),
-            private_key_file: Some(sshd.key_file().display().to_string()),
-            private_key_secret: None,
-            passphrase_env: None,
-            passphrase_secret: None,
-            agent: false,
-            certificate_file: None,
-            proxy_jump: None,
-            connect_timeout_secs: None,
-            host_keys: HostKeyPolicy::Pinned,
-            known_hosts_file: None,
-            known_hosts: Some(known_hosts),
-            updated_ms: 0,
-        };
-        self.conn(|conn| SshProfile::insert(conn, &profile))
+        self.insert(&profile_row(sshd, user, port, known_hosts))
+    }
+
+    fn insert(&self, profile: &NewSshProfile) -> SshProfileId {
+        self.conn(|conn| SshProfile::insert(conn, profile))
             .unwrap()
             .id
+    }
+
+    /// Puts a text into the vault.
+    fn secret(&self, name: &str, text: &str) -> SecretId {
+        let secret = SecretString::from(text);
+        self.conn(|conn| self.vault.put(conn, name, &secret, 0))
+            .unwrap()
     }
 
     pub(super) fn node(&self, name: &str, address: &str, profile: Option<SshProfileId>) -> NodeId {
@@ -190,6 +184,26 @@ impl Fleet {
     ) -> Vec<Result<f64, String>> {
         let readings = self.tick(collectors, 30 * SECOND).await;
         outcomes(&readings, node, &self.counters)
+    }
+}
+
+fn profile_row(sshd: &Sshd, user: &str, port: u16, known_hosts: String) -> NewSshProfile {
+    NewSshProfile {
+        name: format!("{user}{port}"),
+        login: user.into(),
+        port: i32::from(port),
+        private_key_file: Some(sshd.key_file().display().to_string()),
+        private_key_secret: None,
+        passphrase_env: None,
+        passphrase_secret: None,
+        agent: false,
+        certificate_file: None,
+        proxy_jump: None,
+        connect_timeout_secs: None,
+        host_keys: HostKeyPolicy::Pinned,
+        known_hosts_file: None,
+        known_hosts: Some(known_hosts),
+        updated_ms: 0,
     }
 }
 
@@ -479,6 +493,81 @@ async fn the_key_of_a_profile_may_be_in_the_vault_and_a_missing_one_is_named() {
         ),
         "{why}"
     );
+}
+
+/// What is read with a key from the vault, whose passphrase is where the change to the profile says.
+async fn read_with(
+    sshd: &Sshd,
+    key: &str,
+    change: impl FnOnce(&Fleet, &mut NewSshProfile),
+) -> Result<f64, String> {
+    let mut fleet = Fleet::new();
+    fleet.scripts(&["echo 1"]);
+    let mut row = profile_row(sshd, USER, sshd.port(), sshd.known_hosts());
+    row.name = "ops".into();
+    row.private_key_file = None;
+    row.private_key_secret = Some(fleet.secret("ssh/ops", key));
+    change(&fleet, &mut row);
+    let profile = fleet.insert(&row);
+    let node = fleet.node("web01", "127.0.0.1", Some(profile));
+    let mut outcomes = fleet.outcomes(&fleet.collectors(), node).await;
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0)
+}
+
+#[tokio::test]
+async fn the_passphrase_of_a_key_may_be_in_the_vault_and_a_wrong_one_is_told_but_not_repeated() {
+    let sshd = Sshd::start(1);
+    let key = login::encrypted(&sshd, "open sesame");
+    let in_vault = |passphrase: &'static str| {
+        move |fleet: &Fleet, row: &mut NewSshProfile| {
+            row.passphrase_secret = Some(fleet.secret("ssh/ops passphrase", passphrase));
+        }
+    };
+    assert_eq!(
+        read_with(&sshd, &key, in_vault("open sesame")).await,
+        Ok(1.0)
+    );
+    let wrong = read_with(&sshd, &key, in_vault("open barley")).await;
+    let missing = read_with(&sshd, &key, |_, _| {}).await;
+    let hints = [
+        (wrong, "its passphrase must be the right one"),
+        (
+            missing,
+            "with a passphrase in the profile if it is encrypted",
+        ),
+    ];
+    for (outcome, hint) in hints {
+        let why = outcome.unwrap_err();
+        let place = format!("ssh {USER}@127.0.0.1:{}: ", sshd.port());
+        assert!(why.contains(&place), "{why}");
+        assert!(why.contains("the private key could not be used"), "{why}");
+        assert!(why.contains(hint), "{why}");
+        for secret in ["sesame", "barley", "PRIVATE KEY"] {
+            assert!(!why.contains(secret), "{why}");
+        }
+    }
+    assert_eq!(sshd.logins(), 1, "only the right one logs in");
+}
+
+#[tokio::test]
+async fn the_passphrase_may_be_in_the_environment_and_a_variable_that_is_not_set_is_named() {
+    // A variable that every process has, since none can be set in the midst of one.
+    let text = std::env::var("PATH").unwrap();
+    let sshd = Sshd::start(1);
+    let key = login::encrypted(&sshd, &text);
+    let variable = |name: &'static str| {
+        move |_: &Fleet, row: &mut NewSshProfile| row.passphrase_env = Some(name.into())
+    };
+    assert_eq!(read_with(&sshd, &key, variable("PATH")).await, Ok(1.0));
+    let unset = read_with(&sshd, &key, variable("HEADROOM_TEST_UNSET")).await;
+    assert_eq!(
+        unset,
+        error(
+            "ssh profile \"ops\": its passphrase in HEADROOM_TEST_UNSET: environment variable not found"
+        )
+    );
+    assert_eq!(sshd.logins(), 1);
 }
 
 #[tokio::test]

@@ -45,10 +45,8 @@ fn key(text: &str, passphrase: Option<&str>, certificate: Option<String>) -> Ide
     }
 }
 
-#[tokio::test]
-async fn an_encrypted_key_needs_its_passphrase() {
-    let sshd = Sshd::start(1);
-    let lab = Lab::new();
+/// The private key that may log in, encrypted with a passphrase.
+pub(super) fn encrypted(sshd: &Sshd, passphrase: &str) -> String {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("key");
     std::fs::copy(sshd.key_file(), &file).unwrap();
@@ -60,11 +58,18 @@ async fn an_encrypted_key_needs_its_passphrase() {
         "-P",
         "",
         "-N",
-        "open sesame",
+        passphrase,
         "-f",
         file.to_str().unwrap(),
     ]);
-    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::read_to_string(&file).unwrap()
+}
+
+#[tokio::test]
+async fn an_encrypted_key_needs_its_passphrase() {
+    let sshd = Sshd::start(1);
+    let lab = Lab::new();
+    let text = encrypted(&sshd, "open sesame");
     let right = host_as(&sshd, key(&text, Some("open sesame"), None));
     assert_eq!(lab.word(&right, "echo in").await, "in");
     for wrong in [None, Some("open barley")] {
