@@ -1,5 +1,6 @@
 //! The Redis store: the contract, the keys that others may look at, and what can happen to a server.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ::redis::{Commands as _, cmd};
@@ -8,11 +9,14 @@ use headroom::samples::Store;
 
 use super::contract::{Backend, contract};
 use super::*;
+use crate::support::cable::{Cable, Cut};
 use crate::support::redis::RedisServer;
 
 const PREFIX: &str = "headroom:";
 const DAY: Duration = Duration::from_hours(24);
 const HOUR_SECS: i64 = 3_600;
+/// One way through a long cable, there or back.
+const FAR: Duration = Duration::from_millis(500);
 
 impl Backend for RedisServer {
     fn start() -> Self {
@@ -84,6 +88,38 @@ async fn a_day_of_samples_takes_at_most_sixteen_bytes_each() {
     }
     let per_sample = bytes / (24 * 60);
     assert!(per_sample <= 16, "{per_sample} bytes a sample");
+}
+
+#[tokio::test]
+async fn a_batch_of_two_thousand_readings_takes_one_round_trip() {
+    let server = RedisServer::start();
+    let near: SocketAddr = server.address().parse().unwrap();
+    let cable = Cable::to(near.port(), Cut::ByHand).await;
+    let url = format!("redis://127.0.0.1:{}/", cable.port());
+    let store = Store::redis(&url, PREFIX, DAY).unwrap();
+    let batch = |at: i64| -> Vec<Write> {
+        let nodes = 0..2_000;
+        nodes
+            .map(|node| value(key(node), minute(at), 1.0))
+            .collect()
+    };
+    // Connects while the way is short: only what a batch costs is to be measured.
+    store.write(&batch(0)).await.unwrap();
+    let batch = batch(1);
+
+    cable.delay(FAR);
+    let begin = Instant::now();
+    store.write(&batch).await.unwrap();
+    let took = begin.elapsed();
+    assert!(took >= 2 * FAR, "{took:?}: the cable is not long");
+    assert!(took < 4 * FAR, "{took:?}: more than one round trip");
+    cable.delay(Duration::ZERO);
+    let keys: Vec<SeriesKey> = (0..2_000).map(key).collect();
+    let states = store.states(&keys).await.unwrap();
+    assert_eq!(states.len(), 2_000);
+    for known in states {
+        assert_eq!(known.unwrap().tick_ms, minute(1), "all of it was kept");
+    }
 }
 
 #[tokio::test]
