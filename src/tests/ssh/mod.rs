@@ -1,5 +1,6 @@
 //! SSH against real sshds and hosts that behave badly.
 
+mod alive;
 mod bastion;
 mod collect;
 mod exec;

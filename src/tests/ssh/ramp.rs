@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use headroom::clients::ssh::{Host, Options, Trust};
@@ -81,6 +81,47 @@ async fn handshakes_at_once_are_bounded_over_all() {
     let host = |port| host_with(&key, port, Trust::FirstUse);
     // Those that wait for their handshake still count as being dialled.
     assert_eq!(at_once(&lab, 4, host).await, (4 + 6, 4));
+}
+
+/// When each of so many silent hosts that are asked at once is dialled.
+async fn dialled(lab: &Lab, count: usize) -> Vec<Duration> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let host = |nth: usize| Host {
+        address: format!("127.0.{}.{}", 1 + nth / 100, 1 + nth % 100),
+        // It is never shown.
+        ..host_with("no key", port, Trust::FirstUse)
+    };
+    let hosts: Vec<Host> = (0..count).map(host).collect();
+    let started = Instant::now();
+    let connect = join_all(hosts.iter().map(|host| lab.exec(host, "echo ran")));
+    let watch = async {
+        let (mut streams, mut dialled) = (Vec::new(), Vec::new());
+        while dialled.len() < count {
+            streams.push(listener.accept().await.unwrap());
+            dialled.push(started.elapsed());
+        }
+        dialled
+    };
+    tokio::select! {
+        dialled = watch => dialled,
+        all = connect => panic!("all gave up before: {all:?}"),
+    }
+}
+
+#[tokio::test]
+async fn hosts_of_one_start_are_dialled_at_random_within_the_time_that_their_handshakes_take() {
+    let lab = Lab::with(Options {
+        handshakes: 1,
+        ..Options::default()
+    });
+    // 20 ms for each that is before it: the last waits four seconds at most.
+    let longest = 4 * SECOND;
+    let dialled = dialled(&lab, 200).await;
+    let (half, last) = (dialled[99], dialled[199]);
+    assert!(last > longest / 2 && last < 2 * longest, "{last:?}");
+    // If each waited all of its time, half of them would be there after half of it; at random that is so after a fifth, as a rule.
+    assert!(half < last.mul_f64(0.4), "{half:?} of {last:?}");
 }
 
 #[tokio::test]
