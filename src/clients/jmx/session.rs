@@ -95,6 +95,11 @@ impl Session {
         Ok(session)
     }
 
+    /// A number that the JVM chose at its start: another one is another JVM.
+    pub(super) fn jvm(&self) -> i32 {
+        self.server.space.unique
+    }
+
     /// Whether the lease wants to be renewed.
     pub(super) fn wants_renewal(&self, now: Instant) -> bool {
         now >= self.renew_at

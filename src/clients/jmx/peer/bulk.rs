@@ -74,6 +74,7 @@ impl Peer {
             let places = left.flat_map(|group| group.asked);
             places.for_each(|place| put(&mut told, place, Err(why.clone()), begun));
             self.backoff.failed(Clock::now(), rand::random(), why);
+            self.forget_doubts();
             break;
         }
         all(told)

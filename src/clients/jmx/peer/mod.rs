@@ -72,6 +72,8 @@ pub struct Peer {
     backoff: Backoff,
     /// Attributes, by MBean and name, that are asked each by itself and after the others, so that those do not suffer from them again.
     alone: HashMap<(String, String), Doubt>,
+    /// Which JVM it was at the last login.
+    jvm: Option<i32>,
     pub(in crate::clients::jmx) used: Clock,
 }
 
@@ -92,6 +94,7 @@ impl Peer {
             plain_registry: false,
             backoff: Backoff::new(options.backoff_first, options.backoff_longest),
             alone: HashMap::new(),
+            jvm: None,
             used: Clock::now(),
         }
     }
@@ -215,10 +218,6 @@ impl Peer {
         if failure.ends_connection() {
             self.open = None;
         }
-        if failure.is_stale() {
-            // Another JVM: what was said of the one before does not hold.
-            self.alone.clear();
-        }
         matches!(failure, Failure::Lost(_)) || failure.is_stale()
     }
 
@@ -236,14 +235,16 @@ impl Peer {
             match opened.unwrap_or(Err(Failure::Late)) {
                 Ok(line) => {
                     // A Jolokia agent has not been asked anything yet.
-                    if matches!(line, Line::Rmi(_)) {
+                    if let Line::Rmi(session) = &line {
                         self.backoff.succeeded();
+                        if self.jvm.replace(session.jvm()) != Some(session.jvm()) {
+                            self.forget_doubts();
+                        }
                     }
                     self.open = Some(Open::new(line, &self.count));
                 }
                 Err(failure) => {
-                    // What comes back may be another JVM, without whatever waits in this one.
-                    self.alone.clear();
+                    self.forget_doubts();
                     let why = not_opened(&failure, jvm, until - begun);
                     self.backoff
                         .failed(Clock::now(), rand::random(), why.clone());
@@ -252,6 +253,11 @@ impl Peer {
             }
         }
         self.open.as_mut().ok_or_else(|| "not connected".to_owned())
+    }
+
+    /// What is there now, or comes back, may be another JVM, in which nothing waits for what was asked of the one before.
+    fn forget_doubts(&mut self) {
+        self.alone.clear();
     }
 
     async fn connect(&mut self, jvm: &Jvm) -> Result<Line, Failure> {
