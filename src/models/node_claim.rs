@@ -4,8 +4,8 @@ use diesel::prelude::*;
 
 use crate::db::Connection;
 use crate::error::Result;
-use crate::models::NodeId;
 use crate::models::node::Node;
+use crate::models::{NodeId, NodeState};
 use crate::schema::{node_claims, nodes};
 
 /// The node that the step of a token launched or removes; none when there is none, or it is gone.
@@ -30,6 +30,27 @@ pub fn of_node(conn: &mut Connection, node: NodeId) -> Result<Vec<String>> {
         .filter(node_claims::node_id.eq(node))
         .order(node_claims::id)
         .select(node_claims::token)
+        .load(conn)?)
+}
+
+/// The nodes that are being removed by steps which began before the one of a token.
+///
+/// # Errors
+/// The database fails.
+pub fn leaving_before(conn: &mut Connection, token: &str) -> Result<Vec<Node>> {
+    let own: Option<i64> = node_claims::table
+        .filter(node_claims::token.eq(token))
+        .select(node_claims::id)
+        .first(conn)
+        .optional()?;
+    let Some(own) = own else {
+        return Ok(Vec::new());
+    };
+    Ok(node_claims::table
+        .inner_join(nodes::table)
+        .filter(node_claims::id.lt(own))
+        .filter(nodes::state.eq(NodeState::Draining))
+        .select(nodes::all_columns)
         .load(conn)?)
 }
 

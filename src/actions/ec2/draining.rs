@@ -119,13 +119,15 @@ async fn drain(attempt: &Attempt, site: &Site, id: &str, left: &mut Vec<Balancer
     Ok(())
 }
 
-/// Whether every balancer keeps a healthy instance without this one.
+/// Whether every balancer keeps a healthy instance without this one, and without those that go before it: of two removals at once, the second
+/// would otherwise take the one that the first has counted on.
 async fn others_healthy(attempt: &Attempt, site: &Site, id: &str) -> Result<()> {
+    let going = leaving::going_before(attempt).await?;
     for balancer in site.balancers() {
         let registered = site.ec2.registered(&balancer, attempt.deadline).await?;
-        let healthy = registered
-            .iter()
-            .any(|(other, health)| other != id && *health == Health::Healthy);
+        let healthy = registered.iter().any(|(other, health)| {
+            other != id && !going.contains(other) && *health == Health::Healthy
+        });
         if !healthy {
             return Err(Error::Conflict(format!(
                 "{balancer} has no other healthy instance than {id}"

@@ -116,6 +116,17 @@ pub async fn still(attempt: &Attempt) -> Result<()> {
     attempt.write(write).await
 }
 
+/// The instances that removals which began before this one take away: they serve no longer than it takes to drain them.
+///
+/// # Errors
+/// The database fails.
+pub async fn going_before(attempt: &Attempt) -> Result<Vec<String>> {
+    let token = attempt.token.clone();
+    let read = move |conn: &mut Connection| node_claim::leaving_before(conn, &token);
+    let nodes = attempt.tools.db.read(read).await?.into_iter();
+    Ok(nodes.filter_map(|node| node.instance_id).collect())
+}
+
 /// Puts a node back into service that was not terminated.
 ///
 /// # Errors

@@ -96,6 +96,31 @@ async fn two_at_once(world: World) {
 }
 
 #[tokio::test]
+async fn of_the_last_two_behind_a_balancer_two_removals_take_one() {
+    let world = World::new();
+    for _ in 0..2 {
+        world.deployed().await;
+    }
+    world.bound(0, None);
+    let (one, two) = (world.removal(), world.removal());
+    let other = world.lab.other_worker();
+    let (first, second) = tokio::join!(world.lab.drive(one), execute::drive(&other, two));
+    second.unwrap();
+    let states = [first, world.lab.run(two).state];
+    assert!(
+        states.contains(&RunState::Succeeded) && states.contains(&RunState::Failed),
+        "{states:?}"
+    );
+    let failed = if first == RunState::Failed { one } else { two };
+    let error = world.lab.error(failed, "remove");
+    assert!(error.contains("has no other healthy instance"), "{error}");
+    // The one that stays served all the while.
+    assert_eq!(world.faults.calls("DeregisterInstancesFromLoadBalancer"), 1);
+    assert_eq!(in_service(&world).len(), 1);
+    world.no_leak("the last two").await;
+}
+
+#[tokio::test]
 async fn min_nodes_holds_against_two_removals_at_once() {
     two_at_once(World::new()).await;
 }
