@@ -202,6 +202,19 @@ where
 /// How the HTTP library says that there was no connection to send anything over; it has no other way to tell.
 const NEVER_CONNECTED: &str = "client error (Connect)";
 
+/// How the library says that it has nothing to sign a request with; it has no other way to tell.
+const SIGNING: [&str; 2] = ["redential", "identity resolver"];
+/// And why, where that may pass: the credentials' own service gave no answer, or asks for patience.
+const PASSING: [&str; 7] = [
+    "timed out",
+    "io error",
+    "client error (",
+    "Throttl",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "InternalFailure",
+];
+
 /// No answer of the service: nothing was sent, it did not arrive, or the reply was lost or is no answer.
 fn unanswered<E: std::error::Error + 'static>(
     what: &str,
@@ -210,9 +223,17 @@ fn unanswered<E: std::error::Error + 'static>(
     let text = chain(cause);
     let kind = match cause {
         SdkError::ConstructionFailure(_) => FaultKind::Refused,
-        SdkError::DispatchFailure(failure) if text.contains("redential") || failure.is_user() => {
-            FaultKind::Auth
+        // Before anything is sent, whoever hands out credentials is asked, who may be away for a moment like any other service.
+        SdkError::DispatchFailure(_) | SdkError::TimeoutError(_)
+            if SIGNING.iter().any(|word| text.contains(word)) =>
+        {
+            if PASSING.iter().any(|word| text.contains(word)) {
+                FaultKind::Unreached
+            } else {
+                FaultKind::Auth
+            }
         }
+        SdkError::DispatchFailure(failure) if failure.is_user() => FaultKind::Auth,
         SdkError::DispatchFailure(_) if text.contains(NEVER_CONNECTED) => FaultKind::Unreached,
         SdkError::ResponseError(response)
             if (400..500).contains(&response.raw().status().as_u16()) =>

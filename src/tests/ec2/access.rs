@@ -63,6 +63,17 @@ async fn a_role_whose_credentials_have_expired_is_taken_on_anew() {
 }
 
 #[tokio::test]
+async fn a_role_that_cannot_be_taken_on_for_a_moment_is_asked_for_again() {
+    for fault in [Fault::LoseReply, Fault::Refuse(503, "ServiceUnavailable")] {
+        let world = World::with_a_role();
+        world.faults.inject("AssumeRole", fault, 1);
+        world.deployed().await;
+        assert_eq!(world.faults.calls("AssumeRole"), 2);
+        world.no_leak("a role that came late").await;
+    }
+}
+
+#[tokio::test]
 async fn a_role_that_may_not_be_taken_on_is_told_and_nothing_is_launched() {
     let world = World::with_a_role();
     let refused = Fault::Refuse(403, "AccessDenied");
