@@ -6,6 +6,8 @@ mod base;
 mod breakers;
 mod fleet;
 mod holds;
+#[cfg(feature = "aws")]
+mod instances;
 mod login;
 mod objects;
 mod openapi;

@@ -2,8 +2,11 @@
 
 mod buttons;
 mod chromium;
+#[cfg(feature = "aws")]
+mod instances;
 mod read_now;
 mod reading;
 mod scene;
 mod stopped;
+mod times;
 mod walk;

@@ -6,7 +6,7 @@ use super::scene;
 use crate::support::app::TestApp;
 
 /// Every page, with what it must say of the story.
-const PAGES: [(&str, &[&str]); 21] = [
+const PAGES: [(&str, &[&str]); 22] = [
     (
         "/",
         &[
@@ -87,6 +87,7 @@ const PAGES: [(&str, &[&str]); 21] = [
         "/profiles",
         &["web-small", "file /etc/headroom/id_ed25519", "tomcat"],
     ),
+    ("/instances", &["What disagrees", "Nobody has looked yet."]),
     (
         "/holds",
         &["heap dump under way", "trigger web-memory", "Begin a hold"],
@@ -104,11 +105,12 @@ const PAGES: [(&str, &[&str]); 21] = [
 ];
 
 /// Text of buttons that a viewer must not be offered.
-const BUTTONS: [&str; 6] = [
+const BUTTONS: [&str; 7] = [
     "Hold everything",
     "Cancel the run",
     "<button class=\"tiny\">Lift",
     "Begin the hold",
+    "Look now",
     "<button class=\"primary\">Run now",
     "formaction",
 ];

@@ -123,6 +123,28 @@ impl Cloud {
         id
     }
 
+    /// An instance with these tags that no run launched; gives its id. A token that was used before gives the same instance.
+    pub fn launch(&self, token: &str, tags: &[(&str, &str)]) -> String {
+        let mut query = format!(
+            "Action=RunInstances&ImageId=ami-12345678&MinCount=1&MaxCount=1&InstanceType=t3.small&ClientToken={token}\
+             &TagSpecification.1.ResourceType=instance"
+        );
+        for ((key, value), number) in tags.iter().zip(1..) {
+            let tag = format!("&TagSpecification.1.Tag.{number}");
+            query.push_str(&format!("{tag}.Key={key}{tag}.Value={value}"));
+        }
+        between(&self.ask_ec2(&query), "<instanceId>", "</instanceId>")
+    }
+
+    /// Waits until an instance is in a state.
+    pub fn until(&self, id: &str, state: &str) {
+        let listed = format!("<name>{state}</name>");
+        wait::until(&format!("{id} to be {state}"), START_LIMIT, || {
+            let told = self.ask_ec2(&format!("Action=DescribeInstances&InstanceId.1={id}"));
+            told.contains(&listed).then_some(())
+        });
+    }
+
     /// A target group; gives its ARN.
     pub fn add_target_group(&self, name: &str) -> String {
         let vpcs = self.ask("ec2", "Action=DescribeVpcs&Version=2016-11-15");

@@ -18,6 +18,8 @@ pub mod redis;
 pub mod smtp;
 pub mod source;
 pub mod sshd;
+#[cfg(feature = "aws")]
+pub mod strays;
 pub mod tools;
 pub mod wait;
 pub mod zabbix;
