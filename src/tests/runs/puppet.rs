@@ -1,7 +1,10 @@
 //! OSConfiguration: the real `puppet apply` over real sshd.
 
-use std::fs;
-use std::path::Path;
+use std::env;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use headroom::actions::Entry;
@@ -11,7 +14,7 @@ use headroom::runs::execute;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::lab::{Lab, Planned};
+use super::lab::{Lab, Planned, lines};
 use crate::support::sshd::{HOSTILE_USER, SUDO_USER, Sshd, Sudo};
 use crate::support::wait;
 
@@ -275,4 +278,178 @@ async fn a_killed_run_is_applied_again_by_the_next_worker() {
     assert_eq!(site.lab.drive(run).await, RunState::Succeeded);
     assert_eq!(site.lab.states(run), [StepState::Succeeded]);
     assert!(file.exists());
+}
+
+/// What runs as root on a node.
+const APPLY: &str = include_str!("../../actions/os_configuration/apply.sh");
+/// What would find the package manager and the puppet of this machine.
+const EVERY_PLACE: &str =
+    "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/puppetlabs/bin\n";
+/// What it calls besides puppet and what installs it.
+const NEEDED: [&str; 4] = ["cat", "cp", "rm", "sleep"];
+
+/// A machine without puppet: a PATH of its own, and a log of what was called.
+struct Bare(TempDir);
+
+impl Bare {
+    /// With this package manager, whose only package is this one.
+    fn with(manager: Option<&str>, package: &str) -> Self {
+        let bare = Self(TempDir::with_prefix("headroom-bare-").unwrap());
+        for folder in ["bin", "runs"] {
+            fs::create_dir(bare.path(folder)).unwrap();
+        }
+        for program in NEEDED {
+            symlink(real(program), bare.path("bin").join(program)).unwrap();
+        }
+        let place = bare.0.path().display();
+        // Not where other tests look for what was left.
+        let mktemp = format!("exec {} -d {place}/runs/XXXXXXXX", real("mktemp").display());
+        let called = format!("echo \"${{0##*/}} $*\" >>{place}/called");
+        let install = format!(
+            "{called}\nfor last; do :; done\n[ \"$last\" != update ] || exit 0\n[ \"$last\" = {package} ] || exit 1\ncp {place}/puppet {place}/bin/puppet"
+        );
+        bare.program("bin/mktemp", &mktemp);
+        bare.program("bin/systemctl", &called);
+        // The manifest is its eighth word, and the place of its summary the fifth.
+        bare.program("puppet", "cat \"$8\"; echo 'changed: 1' >\"$5\"; exit 2");
+        if let Some(manager) = manager {
+            bare.program(&format!("bin/{manager}"), &install);
+        }
+        bare
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let file = self.path(name);
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Applies a manifest as a node does; gives the exit status, standard output and standard error.
+    fn apply(&self, install: &str) -> (Option<i32>, String, String) {
+        assert!(
+            APPLY.contains(EVERY_PLACE),
+            "it would install with the package manager of this machine"
+        );
+        let manifest = self.path("manifest.pp");
+        fs::write(&manifest, "# the manifest\n").unwrap();
+        // `timeout` leads a process group, which is what the script ends when its asker is gone.
+        let output = Command::new(real("timeout"))
+            .args(["-k", "3", "60", "/bin/sh", "-c"])
+            .arg(APPLY.replace(EVERY_PLACE, ""))
+            .arg("headroom")
+            .arg(std::process::id().to_string())
+            .args([install, "60"])
+            .env("PATH", self.path("bin"))
+            .stdin(File::open(&manifest).unwrap())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let left = fs::read_dir(self.path("runs")).unwrap().count();
+        assert_eq!(left, 0, "the folder with the manifest was left");
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    }
+
+    /// What was called to install, in order.
+    fn called(&self) -> Vec<String> {
+        lines(&self.path("called"))
+    }
+}
+
+/// Where this machine has a program.
+fn real(program: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap();
+    let mut places = env::split_paths(&path).map(|folder| folder.join(program));
+    places.find(|file| file.exists()).unwrap()
+}
+
+fn assert_installs(manager: &str, package: &str, calls: &[String]) {
+    let bare = Bare::with(Some(manager), package);
+    let (status, said, summary) = bare.apply("yes");
+    assert_eq!(
+        (status, said.as_str(), summary.as_str()),
+        (
+            Some(2),
+            "puppet is missing: installing it\n# the manifest\n",
+            "changed: 1\n"
+        ),
+        "{manager} that has {package}"
+    );
+    let mut called = bare.called();
+    assert_eq!(
+        called.pop().as_deref(),
+        Some("systemctl disable --now puppet"),
+        "an agent that the package has started asks nobody for orders"
+    );
+    assert_eq!(called, calls, "{manager} that has {package}");
+
+    // It is there now, so nothing is installed.
+    let (status, said, _) = bare.apply("no");
+    assert_eq!((status, said.as_str()), (Some(2), "# the manifest\n"));
+    assert_eq!(bare.called().len(), calls.len() + 1);
+}
+
+#[test]
+fn a_missing_puppet_is_installed_by_the_package_manager_that_the_node_has() {
+    let apt = |words: &str| format!("apt-get -y -q -o DPkg::Lock::Timeout=60 {words}");
+    let agent = apt("install --no-install-recommends puppet-agent");
+    let old = apt("install --no-install-recommends puppet");
+    let both = [agent.clone(), apt("update"), agent.clone(), old];
+    assert_installs("apt-get", "puppet-agent", &[agent]);
+    assert_installs("apt-get", "puppet", &both);
+    for (manager, words) in [
+        ("dnf", "dnf -y -q install"),
+        ("yum", "yum -y -q install"),
+        ("zypper", "zypper --non-interactive install"),
+    ] {
+        let both = ["puppet-agent", "puppet"].map(|package| format!("{words} {package}"));
+        assert_installs(manager, "puppet-agent", &both[..1]);
+        assert_installs(manager, "puppet", &both);
+    }
+}
+
+#[test]
+fn a_puppet_that_cannot_or_must_not_be_installed_is_said_to_be_missing() {
+    for manager in ["apt-get", "dnf", "yum", "zypper"] {
+        let bare = Bare::with(Some(manager), "nothing-else");
+        let (status, said, fault) = bare.apply("yes");
+        assert_eq!(
+            (status, fault.as_str()),
+            (
+                Some(73),
+                "headroom: puppet is missing and could not be installed; see what its output says\n"
+            ),
+            "{manager}: {said}"
+        );
+        let called = bare.called();
+        assert!(called.len() >= 2, "{called:?}");
+        assert!(called.iter().all(|call| call.starts_with(manager)));
+    }
+    let none = Bare::with(None, "puppet-agent");
+    let (status, _, fault) = none.apply("yes");
+    assert_eq!(
+        (status, fault.as_str()),
+        (
+            Some(72),
+            "headroom: puppet is missing, and none of apt-get, dnf, yum and zypper is there to install it\n"
+        )
+    );
+    let refused = Bare::with(Some("apt-get"), "puppet-agent");
+    let (status, said, fault) = refused.apply("no");
+    assert_eq!(
+        (status, said.as_str(), fault.as_str()),
+        (
+            Some(72),
+            "",
+            "headroom: puppet is missing, and the action says install_puppet: false\n"
+        )
+    );
+    assert!(refused.called().is_empty(), "nobody was asked to install");
 }
