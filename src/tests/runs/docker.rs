@@ -13,7 +13,8 @@ use headroom::models::{OnFailure, RunId, RunState, StepState, service_claim};
 use headroom::runs::execute;
 use serde_json::{Value, json};
 
-use super::lab::{Lab, Planned};
+use super::crash::die;
+use super::lab::{Gear, Lab, Planned};
 use crate::support::disk::{SmallDisk, mounts_below};
 use crate::support::docker::{Docker, IMAGE, clear_dead, compose_v1, compose_v2};
 use crate::support::process::Headroom;
@@ -162,6 +163,52 @@ async fn an_undo_scales_back_unless_somebody_else_has_scaled_meanwhile() {
         "{error}"
     );
     assert_eq!(site.docker.running("worker"), 4);
+}
+
+#[tokio::test]
+async fn killed_at_every_boundary_an_undo_scales_back_and_nobody_is_asked() {
+    let docker = Docker::start();
+    docker.compose_file("");
+    let lab = Lab::new().with_gear(Gear {
+        compose: Some(compose_v2()),
+        ..Gear::default()
+    });
+    let project = format!("p{}", rand::random::<u32>());
+    let scale = |key: &str, number: i64| {
+        let settings = json!({
+            "driver": "compose", "project": project, "file": [docker.file("compose.yml")], "service": "worker",
+            "host": docker.host(), key: number,
+        });
+        Planned::new("scale", "DockerScale", settings)
+    };
+    let one = lab.plan(OnFailure::Stop, &[scale("to", 1)]);
+    let state = lab.drive(one).await;
+    assert_eq!(state, RunState::Succeeded, "{}", lab.error(one, "scale"));
+    let mut met = Vec::new();
+    for at in 0.. {
+        let fails = json!({"script": "exit 3", "repeatable": true});
+        let then = Planned::new("then", "LocalScript", fails);
+        let run = lab.plan(OnFailure::Undo, &[scale("by", 1), then]);
+        let Some(boundary) = die(&lab, &lab.url(), run, at) else {
+            let state = lab.run(run).state;
+            assert_eq!(state, RunState::Undone, "nobody was killed");
+            break;
+        };
+        let state = lab.recover(run).await;
+        let steps = lab.steps(run);
+        assert_eq!(state, RunState::Undone, "{boundary}: {steps:#?}");
+        assert_eq!(
+            lab.states(run),
+            [StepState::Undone, StepState::Failed],
+            "{boundary}"
+        );
+        assert_eq!(docker.running("worker"), 1, "{boundary}");
+        met.push(boundary);
+    }
+    for boundary in ["Effected", "Undoing", "Reverted", "Undone"] {
+        let is_met = met.iter().any(|one| one.starts_with(boundary));
+        assert!(is_met, "{boundary} is not in {met:?}");
+    }
 }
 
 #[tokio::test]
@@ -613,6 +660,51 @@ fn a_signal_takes_the_certificates_away() {
     let ended = wait::until("headroom to end", SOON, || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(143));
     assert_eq!(fs::read_dir(&temp).unwrap().count(), 0, "and are gone");
+}
+
+#[tokio::test]
+async fn certificates_are_gone_after_a_scaling_that_failed() {
+    let docker = Docker::start_tls();
+    docker.compose_file(NEVER_HEALTHY);
+    let lab = Lab::new();
+    let tooling = Tooling {
+        docker_compose: Some(compose_v2()),
+        ..Tooling::new(&lab.path("data"))
+    };
+    let private = tooling.private.clone();
+    let lab = lab.with_tooling(true, tooling);
+    let settings = json!({
+        "driver": "compose", "project": "shop", "file": [docker.file("compose.yml")], "service": "worker", "to": 1,
+        "host": docker.tls_host(), "tls_ca_file": docker.file("ca.pem"), "tls_cert_file": docker.file("client-cert.pem"),
+        "tls_key_file": docker.file("client-key.pem"),
+    });
+    let step = Planned::new("scale", "DockerScale", settings).within(10);
+    let run = lab.plan(OnFailure::Stop, &[step]);
+    let ctx = lab.ctx.clone();
+    let driven = tokio::spawn(async move { execute::drive(&ctx, run).await });
+    let watched = private.clone();
+    tokio::task::spawn_blocking(move || {
+        wait::until("the certificates to be laid out", SOON, || {
+            let folders = fs::read_dir(&watched).ok()?.flatten();
+            let mut keys = folders.map(|folder| folder.path().join("key.pem"));
+            keys.find(|key| key.exists()).map(drop)
+        });
+    })
+    .await
+    .unwrap();
+    driven.await.unwrap().unwrap();
+    assert_eq!(lab.run(run).state, RunState::Failed);
+    let error = lab.error(run, "scale");
+    assert!(
+        error.contains("worker did not come to 1: 0 of 1 run at the time limit"),
+        "{error}"
+    );
+    assert_eq!(docker.running("worker"), 1, "the engine let it in");
+    assert_eq!(
+        fs::read_dir(&private).unwrap().count(),
+        0,
+        "the certificates are gone"
+    );
 }
 
 #[test]
