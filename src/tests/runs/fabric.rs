@@ -1,6 +1,8 @@
 //! DistributedScript: real Fabric over real sshd.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use headroom::actions::Entry;
@@ -11,7 +13,7 @@ use headroom::runs::execute;
 use serde_json::{Value, json};
 
 use super::lab::{Lab, Planned};
-use crate::support::sshd::Sshd;
+use crate::support::sshd::{Sshd, USER};
 use crate::support::{tools, wait};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -46,6 +48,11 @@ struct Site {
 
 /// `count` nodes, web01 and so on, on real sshd; the node that every lab has is taken away.
 fn site(count: u8) -> Site {
+    site_as(USER, count)
+}
+
+/// The same, and the nodes are logged in to as this user.
+fn site_as(login: &str, count: u8) -> Site {
     let lab = Lab::new();
     let data = lab.path("data");
     let tooling = Tooling {
@@ -58,7 +65,7 @@ fn site(count: u8) -> Site {
     fs::write(data.join("fabric-scripts/deploy.py"), FABFILE).unwrap();
     let sshd = Sshd::start_with(count, "Subsystem sftp internal-sftp");
     for (address, number) in sshd.addresses().iter().zip(1..) {
-        lab.add_ssh_node(&format!("web0{number}"), address, sshd.port(), &sshd);
+        lab.add_ssh_node_as(login, &format!("web0{number}"), address, sshd.port(), &sshd);
     }
     Site { lab, sshd }
 }
@@ -278,9 +285,7 @@ async fn the_fabfiles_that_come_along_push_counters_and_restart_with_a_check() {
         "{:?}",
         site.report(run)
     );
-    let used = std::process::Command::new(target.join("memory_used"))
-        .output()
-        .unwrap();
+    let used = Command::new(target.join("memory_used")).output().unwrap();
     let used: f64 = String::from_utf8(used.stdout)
         .unwrap()
         .trim()
@@ -317,6 +322,86 @@ async fn the_fabfiles_that_come_along_push_counters_and_restart_with_a_check() {
         "{report:?}"
     );
     assert!(site.lab.error(run, "fab").contains("web02: not begun"));
+}
+
+/// An archive of a release whose health is one word; gives its place.
+fn archive(place: &Path, name: &str, health: &str) -> PathBuf {
+    let content = place.join(name);
+    fs::create_dir(&content).unwrap();
+    fs::write(content.join("health"), format!("{health}\n")).unwrap();
+    let archive = place.join(format!("{name}.tar.gz"));
+    let packed = Command::new("tar")
+        .arg("-czf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(&content)
+        .arg("health")
+        .status();
+    assert!(packed.unwrap().success());
+    archive
+}
+
+/// Releases an archive; what restarts the service writes down with which release it began.
+fn release_of(archive: &Path, target: &Path) -> Value {
+    let target = target.display();
+    let restart = format!("cat {target}/current/health >>{target}/restarts");
+    let check = format!("grep -q good {target}/current/health || (echo it is ill >&2; exit 1)");
+    json!({
+        "fabfile": "release.py", "task": "release",
+        "args": ["--archive", archive.display().to_string(), "--target", target.to_string(), "--command", restart, "--check", check, "--wait", "1"],
+    })
+}
+
+fn linked(target: &Path) -> PathBuf {
+    fs::read_link(target.join("current")).unwrap()
+}
+
+#[tokio::test]
+async fn a_release_with_which_a_node_is_not_healthy_is_switched_back_to_the_one_before() {
+    let site = site_as("root", 1);
+    let place = site.sshd.scratch();
+    let target = place.join("srv");
+    let good = archive(&place, "shop-1.0", "good");
+    let bad = archive(&place, "shop-1.1", "bad");
+    let run = site.plan(release_of(&good, &target));
+    assert_eq!(
+        site.lab.drive(run).await,
+        RunState::Succeeded,
+        "{:?}",
+        site.report(run)
+    );
+    assert_eq!(linked(&target), Path::new("releases/shop-1.0"));
+
+    let run = site.plan(release_of(&bad, &target));
+    assert_eq!(site.lab.drive(run).await, RunState::Failed);
+    let report = site.report(run);
+    assert!(
+        report[0]
+            .stderr
+            .contains("not healthy within 1 s with shop-1.1: it is ill; went back to shop-1.0"),
+        "{report:?}"
+    );
+    assert_eq!(linked(&target), Path::new("releases/shop-1.0"));
+    assert_eq!(
+        super::lab::lines(&target.join("restarts")),
+        ["good", "bad", "good"],
+        "the service began again with the release before"
+    );
+    assert!(target.join("releases/shop-1.1/health").exists());
+
+    // The first release of all has none before it.
+    let first = place.join("first");
+    let run = site.plan(release_of(&bad, &first));
+    assert_eq!(site.lab.drive(run).await, RunState::Failed);
+    let report = site.report(run);
+    assert!(
+        report[0]
+            .stderr
+            .contains("it is ill; there was no release before, so it stays"),
+        "{report:?}"
+    );
+    assert_eq!(linked(&first), Path::new("releases/shop-1.1"));
+    site.assert_clean();
 }
 
 #[tokio::test]
