@@ -1,5 +1,6 @@
 //! A real Zabbix 6.0 backed up, wiped, imported and imported again; certificates out of its inventory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -23,6 +24,15 @@ const ACTIONS: [&str; 2] = ["scale shop", "register shop"];
 async fn make(client: &Client, api: &str, ids: &str, params: Value) -> String {
     let made = client.call(&format!("{api}.create"), params).await.unwrap();
     made[ids][0].as_str().unwrap().to_owned()
+}
+
+async fn make_script(client: &Client, name: &str) -> String {
+    let script = json!({"name": name, "command": "headroom scale up {HOST.HOST}", "type": 0, "scope": 1, "execute_on": 1});
+    make(client, "script", "scriptids", script).await
+}
+
+async fn make_people(client: &Client, name: &str) -> String {
+    make(client, "usergroup", "usrgrpids", json!({ "name": name })).await
 }
 
 /// A small shop: a group, a template, a host, and actions that name all kinds of things.
@@ -52,15 +62,8 @@ async fn seed(client: &Client) {
         .await
         .unwrap();
     let trigger = triggers[0]["triggerid"].clone();
-    let script = json!({"name": "scale up", "command": "headroom scale up {HOST.HOST}", "type": 0, "scope": 1, "execute_on": 1});
-    let script = make(client, "script", "scriptids", script).await;
-    let people = make(
-        client,
-        "usergroup",
-        "usrgrpids",
-        json!({"name": "shop people"}),
-    )
-    .await;
+    let script = make_script(client, "scale up").await;
+    let people = make_people(client, "shop people").await;
     let media = json!({"name": "shop mail", "type": 0, "smtp_server": "mail.example.org", "smtp_helo": "example.org", "smtp_email": "zabbix@example.org", "smtp_authentication": 1, "username": "zabbix", "passwd": "hunter2"});
     let media = make(client, "mediatype", "mediatypeids", media).await;
     let condition = |letter: &str, kind: u8, value: &Value| json!({"conditiontype": kind, "operator": 0, "value": value, "formulaid": letter});
@@ -106,7 +109,7 @@ async fn delete(client: &Client, api: &str, id: &str, name_key: &str, names: &[&
         .unwrap();
 }
 
-/// All of the shop that a backup brings back, and with it the ids.
+/// All of the shop that a backup brings back, and with it the ids; what it does not bring back is made anew.
 async fn wipe(client: &Client) {
     delete(client, "action", "actionid", "name", &ACTIONS).await;
     delete(client, "host", "hostid", "host", &["shop-01"]).await;
@@ -120,8 +123,164 @@ async fn wipe(client: &Client) {
     .await;
     delete(client, "hostgroup", "groupid", "name", &["shop"]).await;
     delete(client, "mediatype", "mediatypeid", "name", &["shop mail"]).await;
+    delete(client, "script", "scriptid", "name", &["scale up"]).await;
+    delete(client, "usergroup", "usrgrpid", "name", &["shop people"]).await;
     // What is made next takes the ids that were free.
     make(client, "hostgroup", "groupids", json!({"name": "another"})).await;
+    make_script(client, "another").await;
+    make_people(client, "another").await;
+    make_script(client, "scale up").await;
+    make_people(client, "shop people").await;
+}
+
+/// Names by the kind and the number of an id.
+type Names = BTreeMap<(String, String), String>;
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// What a server's ids stand for.
+async fn names(client: &Client) -> Names {
+    let mut names = Names::new();
+    for (method, id, name) in [
+        ("hostgroup.get", "groupid", "name"),
+        ("template.get", "templateid", "host"),
+        ("host.get", "hostid", "host"),
+        ("usergroup.get", "usrgrpid", "name"),
+        ("user.get", "userid", "username"),
+        ("mediatype.get", "mediatypeid", "name"),
+        ("script.get", "scriptid", "name"),
+    ] {
+        let asked = json!({"output": [id, name]});
+        for one in client.list(method, asked).await.unwrap() {
+            names.insert((id.to_owned(), word(&one[id])), word(&one[name]));
+        }
+    }
+    let asked = json!({"output": ["triggerid", "description"], "selectHosts": ["host"]});
+    for one in client.list("trigger.get", asked).await.unwrap() {
+        let host = word(&one["hosts"][0]["host"]);
+        let name = format!("{host}: {}", word(&one["description"]));
+        names.insert(("triggerid".to_owned(), word(&one["triggerid"])), name);
+    }
+    names
+}
+
+fn id_of<'a>(names: &'a Names, kind: &str, name: &str) -> &'a str {
+    let mut all = names.iter();
+    let found = all.find(|((known, _), called)| known == kind && called.as_str() == name);
+    let ((_, id), _) = found.unwrap();
+    id
+}
+
+/// What a server says, with names for ids, and its lists in an order of their own.
+fn named(value: &Value, names: &Names) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let compared = match fields.get("conditiontype").and_then(Value::as_str) {
+                Some("0") => "groupid",
+                Some("1") => "hostid",
+                Some("2") => "triggerid",
+                Some("13") => "templateid",
+                _ => "",
+            };
+            let one = |(key, field): (&String, &Value)| {
+                let kind = if key == "value" {
+                    compared
+                } else {
+                    key.as_str()
+                };
+                let number = field.as_str().unwrap_or_default();
+                let name = names.get(&(kind.to_owned(), number.to_owned()));
+                let told = name.map_or_else(|| named(field, names), |name| json!(name));
+                (key.clone(), told)
+            };
+            Value::Object(fields.iter().map(one).collect())
+        }
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.iter().map(|item| named(item, names)).collect();
+            items.sort_by_key(place);
+            Value::Array(items)
+        }
+        other => other.clone(),
+    }
+}
+
+/// By what the items of a list are sorted.
+fn place(item: &Value) -> String {
+    let keys = [
+        "conditiontype",
+        "operationtype",
+        "groupid",
+        "hostid",
+        "usrgrpid",
+        "userid",
+        "templateid",
+    ];
+    let found = keys.iter().find_map(|key| item.get(*key)?.as_str());
+    found.unwrap_or_default().to_owned()
+}
+
+/// The part that is asked for; servers add much of their own.
+fn picked(value: &Value, wanted: &Value) -> Value {
+    match (value, wanted) {
+        (Value::Object(fields), Value::Object(wanted)) => {
+            let one = |(key, wanted): (&String, &Value)| {
+                Some((key.clone(), picked(fields.get(key)?, wanted)))
+            };
+            Value::Object(wanted.iter().filter_map(one).collect())
+        }
+        (Value::Array(items), Value::Array(wanted)) if items.len() == wanted.len() => {
+            let pairs = items.iter().zip(wanted);
+            Value::Array(pairs.map(|(item, wanted)| picked(item, wanted)).collect())
+        }
+        (other, _) => other.clone(),
+    }
+}
+
+/// The actions of the shop, with names for ids.
+fn wanted_actions() -> [Value; 2] {
+    let condition = |letter: &str, kind: &str, value: &str| json!({"conditiontype": kind, "operator": "0", "value": value, "formulaid": letter});
+    let conditions = json!([
+        condition("A", "0", "shop"), condition("B", "1", "shop-01"), condition("D", "13", "shop-template"),
+        {"conditiontype": "16", "operator": "11", "formulaid": "E"}, condition("C", "2", "shop-01: load high"),
+    ]);
+    let message = json!({"operationtype": "0", "esc_step_from": "1", "esc_step_to": "2", "evaltype": "0",
+        "opmessage": {"default_msg": "0", "subject": "s", "message": "m", "mediatypeid": "shop mail"},
+        "opmessage_grp": [{"usrgrpid": "shop people"}], "opmessage_usr": [{"userid": "Admin"}],
+        "opconditions": [{"conditiontype": "14", "operator": "0", "value": "0"}]});
+    let command = json!({"operationtype": "1", "esc_period": "180s", "esc_step_from": "1", "esc_step_to": "0", "opcommand": {"scriptid": "scale up"},
+        "opcommand_hst": [{"hostid": "0"}, {"hostid": "shop-01"}], "opcommand_grp": [{"groupid": "shop"}]});
+    let here = json!({"operationtype": "1", "opcommand": {"scriptid": "scale up"}, "opcommand_hst": [{"hostid": "0"}]});
+    let scale = json!({"name": "scale shop", "eventsource": "0", "esc_period": "2m",
+        "filter": {"evaltype": "3", "formula": "A and (B or C) and D and E", "conditions": conditions},
+        "operations": [message, command], "recovery_operations": [here, {"operationtype": "11", "opmessage": {"default_msg": "1"}}],
+        "update_operations": [{"operationtype": "12", "opmessage": {"default_msg": "1"}}]});
+    let register = json!({"name": "register shop", "eventsource": "2",
+    "filter": {"evaltype": "0", "conditions": [
+        {"conditiontype": "22", "operator": "2", "value": "shop"}, {"conditiontype": "24", "operator": "2", "value": "x"},
+    ]},
+    "operations": [
+        {"operationtype": "0", "opmessage": {"default_msg": "1", "mediatypeid": "shop mail"}, "opmessage_grp": [{"usrgrpid": "shop people"}]},
+        here, {"operationtype": "10", "opinventory": {"inventory_mode": "1"}},
+        {"operationtype": "4", "opgroup": [{"groupid": "shop"}]}, {"operationtype": "6", "optemplate": [{"templateid": "shop-template"}]},
+    ]});
+    [scale, register]
+}
+
+/// The server has the actions as they were made.
+async fn assert_actions(client: &Client, names: &Names) {
+    let asked = json!({
+        "output": "extend", "selectOperations": "extend", "selectRecoveryOperations": "extend", "selectUpdateOperations": "extend",
+        "selectFilter": "extend", "filter": {"name": ACTIONS},
+    });
+    let found = client.list("action.get", asked).await.unwrap();
+    assert_eq!(found.len(), ACTIONS.len());
+    for wanted in wanted_actions() {
+        let mut all = found.iter();
+        let one = all.find(|one| one["name"] == wanted["name"]).unwrap();
+        assert_eq!(picked(&named(one, names), &wanted), wanted, "{one:#}");
+    }
 }
 
 fn told(done: &Imported, wanted: impl Fn(&Change) -> bool) -> Vec<&str> {
@@ -149,6 +308,8 @@ async fn a_site_that_was_wiped_comes_back_equal_and_a_second_import_changes_noth
     let zabbix = Zabbix::start().await;
     let client = zabbix.client().await;
     seed(&client).await;
+    let names_before = names(&client).await;
+    assert_actions(&client, &names_before).await;
     let folder = TempDir::new().unwrap();
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     let written = backup(&client, &first).await.unwrap();
@@ -219,10 +380,34 @@ async fn a_site_that_was_wiped_comes_back_equal_and_a_second_import_changes_noth
         "{again}"
     );
 
+    let names_after = names(&client).await;
+    assert_actions(&client, &names_after).await;
+    for (kind, name) in [
+        ("groupid", "shop"),
+        ("templateid", "shop-template"),
+        ("hostid", "shop-01"),
+        ("usrgrpid", "shop people"),
+        ("mediatypeid", "shop mail"),
+        ("scriptid", "scale up"),
+        ("triggerid", "shop-01: load high"),
+    ] {
+        let ids = [&names_before, &names_after].map(|names| id_of(names, kind, name));
+        assert_ne!(ids[0], ids[1], "{name} has another id");
+    }
+
+    delete(&client, "hostgroup", "groupid", "name", &["another"]).await;
     backup(&client, &second).await.unwrap();
-    for file in ["templates.json", "hosts.json"] {
+    for file in ["templates.json", "hostgroups.json", "hosts.json"] {
         assert_eq!(read(&first, file), read(&second, file), "{file}");
     }
+    let media = |folder: &Path| {
+        let mut all = read(folder, "mediatypes.json");
+        for one in all.as_array_mut().unwrap() {
+            one.as_object_mut().unwrap().remove("mediatypeid");
+        }
+        all
+    };
+    assert_eq!(media(&first), media(&second));
     let passwords = |folder: &Path| {
         read(folder, "mediatypes.json")
             .to_string()
