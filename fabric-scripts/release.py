@@ -57,10 +57,13 @@ def release(c, archive="", target="", service="", command="", check="", wait=60,
     before = c.run(f"readlink {current}", hide=True, warn=True).stdout.strip()
 
     def switch(to):
+        """Whether the service was started anew with it, and why not."""
         # A rename is one step: whoever follows the link finds the one or the other.
         c.run(f"{sudo}ln -sfn {shlex.quote(to)} {current}.new && {sudo}mv -fT {current}.new {current}", hide=True)
-        if command:
-            c.run(command)
+        if not command:
+            return True, ""
+        result = c.run(command, warn=True)
+        return result.ok, f"`{command}` ended with status {result.exited}"
 
     upload = c.run("mktemp", hide=True).stdout.strip()
     try:
@@ -70,17 +73,23 @@ def release(c, archive="", target="", service="", command="", check="", wait=60,
         c.run(f"{sudo}rm -rf {place}.old && if [ -e {place} ]; then {sudo}mv {place} {place}.old; fi && {sudo}mv {place}.part {place} && {sudo}rm -rf {place}.old", hide=True)
     finally:
         c.run(f"rm -f {upload}", hide=True, warn=True)
-    switch(f"releases/{name_of(archive)}")
-    begin = time.monotonic()
-    ok, said = healthy(c, check) if check else (True, "")
-    while not ok and time.monotonic() - begin < int(wait):
-        time.sleep(0.5)
+    this = f"releases/{name_of(archive)}"
+    ok, said = switch(this)
+    why = f"not started with {name_of(archive)}"
+    if ok and check:
+        why = f"not healthy within {wait} s with {name_of(archive)}"
+        begin = time.monotonic()
         ok, said = healthy(c, check)
+        while not ok and time.monotonic() - begin < int(wait):
+            time.sleep(0.5)
+            ok, said = healthy(c, check)
     if not ok:
         told = "there was no release before, so it stays"
-        if before and before != f"releases/{name_of(archive)}":
-            switch(before)
-            told = f"went back to {os.path.basename(before)}"
-        raise SystemExit(f"not healthy within {wait} s with {name_of(archive)}: {said}; {told}")
+        if before == this:
+            told = "the release before had the same name and was replaced, so it stays"
+        elif before:
+            back, failed = switch(before)
+            told = f"went back to {os.path.basename(before)}" + ("" if back else f", which could not be started either: {failed}")
+        raise SystemExit(f"{why}: {said}; {told}")
     c.run(f"cd {releases} && ls -1t | tail -n +{int(keep) + 1} | while read -r old; do {sudo}rm -rf -- \"$old\"; done", hide=True)
     print(f"{name_of(archive)} is released in {target}")

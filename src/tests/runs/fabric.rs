@@ -344,7 +344,9 @@ fn archive(place: &Path, name: &str, health: &str) -> PathBuf {
 /// Releases an archive; what restarts the service writes down with which release it began.
 fn release_of(archive: &Path, target: &Path) -> Value {
     let target = target.display();
-    let restart = format!("cat {target}/current/health >>{target}/restarts");
+    let restart = format!(
+        "cat {target}/current/health >>{target}/restarts; ! grep -q broken {target}/current/health"
+    );
     let check = format!("grep -q good {target}/current/health || (echo it is ill >&2; exit 1)");
     json!({
         "fabfile": "release.py", "task": "release",
@@ -388,6 +390,19 @@ async fn a_release_with_which_a_node_is_not_healthy_is_switched_back_to_the_one_
         "the service began again with the release before"
     );
     assert!(target.join("releases/shop-1.1/health").exists());
+
+    // One that does not even start is worse.
+    let broken = archive(&place, "shop-1.2", "broken");
+    let run = site.plan(release_of(&broken, &target));
+    assert_eq!(site.lab.drive(run).await, RunState::Failed);
+    let report = site.report(run);
+    let said = &report[0].stderr;
+    assert!(said.contains("not started with shop-1.2: `cat "), "{said}");
+    assert!(
+        said.contains("ended with status 1; went back to shop-1.0"),
+        "{said}"
+    );
+    assert_eq!(linked(&target), Path::new("releases/shop-1.0"));
 
     // The first release of all has none before it.
     let first = place.join("first");
