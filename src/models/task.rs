@@ -70,6 +70,20 @@ impl Task {
         Ok(())
     }
 
+    /// Notes what came of a task's work that a person had done out of turn.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn note(
+        conn: &mut Connection,
+        name: &str,
+        at_ms: i64,
+        outcome: Result<&str, &str>,
+    ) -> Result<()> {
+        Self::ensure(conn, name)?;
+        Self::finish(conn, name, at_ms, outcome)
+    }
+
     /// Notes how a task ended.
     ///
     /// # Errors

@@ -10,11 +10,13 @@ use crate::app::App;
 use crate::db::Connection;
 use crate::error::{Error, Result};
 use crate::fleet;
+use crate::jobs::schedule::INSPECT;
 use crate::models::action::Action;
 use crate::models::audit::{AuditEvent, NewAuditEvent};
 use crate::models::decision::Decision as Ledger;
 use crate::models::run::Run;
 use crate::models::step_run::StepRun;
+use crate::models::task::Task;
 use crate::models::trigger::Trigger;
 use crate::models::{FindingId, Origin, RunId, StepRunId, to_ms};
 use crate::runs::approval;
@@ -139,14 +141,23 @@ pub async fn decide_step(
 /// The database fails, or an account cannot be asked.
 pub async fn look(app: &App) -> Result<String> {
     let look = inspect(&app.db, &app.tools.cloud, to_ms(Utc::now())).await?;
-    if look.faults.is_empty() {
-        let (instances, findings) = (look.instances, look.findings);
-        return Ok(format!(
-            "{instances} instances were looked at; {findings} disagree with the nodes."
-        ));
-    }
-    Err(Error::Upstream {
-        what: look.faults.join("; "),
+    let faults = look.faults.join("; ");
+    let (instances, findings) = (look.instances, look.findings);
+    let said = format!("{instances} instances were looked at; {findings} disagree with the nodes.");
+    let outcome = if faults.is_empty() {
+        Ok(said)
+    } else {
+        Err(faults)
+    };
+    let noted = outcome.clone();
+    // As after a look of its own, the page says when it was and what came of it.
+    let note = move |conn: &mut Connection| {
+        let outcome = noted.as_deref().map_err(String::as_str);
+        Task::note(conn, INSPECT.name, to_ms(Utc::now()), outcome)
+    };
+    app.db.write(note).await?;
+    outcome.map_err(|what| Error::Upstream {
+        what,
         retryable: true,
     })
 }
@@ -173,10 +184,14 @@ pub async fn forget(app: &App, caller: &Caller, id: FindingId) -> Result<String>
 /// Starts the run that terminates the instance of a finding.
 ///
 /// # Errors
-/// There is no such finding or no instance, a run is at it already, or the database fails.
+/// There is no such finding or no instance, a run is at it already, all acting is stopped, or the database fails.
 pub async fn reap(app: &App, caller: &Caller, id: FindingId) -> Result<Run> {
     let settler = settler(caller);
-    let begin = move |conn: &mut Connection| Ok(settle::reap(conn, id, &settler)?.insert(conn)?.0);
+    let begin = move |conn: &mut Connection| {
+        Ledger::lock_ledger(conn)?;
+        stops::refuse_any(conn, settler.now_ms)?;
+        Ok(settle::reap(conn, id, &settler)?.insert(conn)?.0)
+    };
     let run = app.db.write(begin).await?;
     wake(app, run.id).await;
     Ok(run)

@@ -127,3 +127,21 @@ async fn what_disagrees_is_settled_and_the_audit_names_the_program() {
         );
     }
 }
+
+#[tokio::test]
+async fn while_all_acting_is_stopped_nothing_is_reaped() {
+    let strays = Strays::start().await;
+    let operator = strays.test.bearer(Role::Operator);
+    let items = told(&strays, &operator).await;
+    let stop = json!({"scope": "stop", "reason": "wrong machines are going"});
+    let admin = strays.test.bearer(Role::Admin);
+    admin.post("/api/v1/holds", &stop).await.expect(201);
+    let orphan = about(&items, &strays.instances[0]);
+    let refused = call(&operator, orphan, "reap").await.expect(409).detail();
+    assert!(
+        refused.starts_with("All acting is stopped by ")
+            && refused.ends_with(": wrong machines are going. Nothing was started."),
+        "{refused}"
+    );
+    assert!(strays.runs().is_empty());
+}

@@ -1,9 +1,11 @@
 //! The page Instances: a look, and what a person does about what it found.
 
 use headroom::jobs::queue::Handler;
+use headroom::jobs::schedule::INSPECT;
 use headroom::jobs::supervise::stop_signal;
 use headroom::models::former_node::FormerNode;
 use headroom::models::step_run::StepRun;
+use headroom::models::task::Task;
 use headroom::models::{FindingId, FindingKind, NodeState, Role, RunState, Via};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -114,6 +116,18 @@ async fn an_orphan_is_adopted_and_the_audit_says_by_whom_and_by_which_way() {
     assert!(again.contains(&said), "{again}");
     let page = look(&operator).await;
     assert!(page.contains("2 disagree with the nodes."), "{page}");
+    let tasks = {
+        let conn = &mut *strays.test.app.db.connection().unwrap();
+        Task::all(conn).unwrap()
+    };
+    let noted = tasks.into_iter().find(|task| task.name == INSPECT.name);
+    let noted = noted.unwrap();
+    assert_eq!(noted.succeeded, Some(true), "{}", noted.result);
+    assert!(
+        noted.result.ends_with("2 disagree with the nodes."),
+        "{}",
+        noted.result
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
