@@ -12,7 +12,7 @@ use headroom::models::RunState;
 
 use super::chaos::{Plan, Point, Trouble, every_point};
 use super::world::World;
-use crate::runs::killed::{self, Tally};
+use crate::runs::killed::{self, Heirs, Tally};
 use crate::support::faults::Fault;
 
 const HEAD: &str = "| run | fault | killed | tried | leaked | doubled | stuck and explained |\n|---|---|---|---:|---:|---:|---:|\n";
@@ -27,7 +27,7 @@ const AFTER: Points = ("after every call", Point::after);
 type Points = (&'static str, fn(usize) -> Point);
 
 /// Kills a kind that does not work with EC2 everywhere.
-type Killing = fn() -> LocalBoxFuture<'static, Tally>;
+type Killing = fn(Heirs) -> LocalBoxFuture<'static, Tally>;
 
 /// A row of the table.
 struct Row {
@@ -41,7 +41,7 @@ enum Work {
     Cloud(Plan, Trouble, fn(usize) -> Point),
     /// With a target group in place of the classic balancer.
     Group(Plan, fn(usize) -> Point),
-    Kind(Killing),
+    Kind(Killing, Heirs),
 }
 
 impl Row {
@@ -58,7 +58,7 @@ impl Row {
                     world.only_group();
                     every_point(&world, plan, &Trouble::None, points).await.1
                 }
-                Work::Kind(kind) => kind().await,
+                Work::Kind(kind, heirs) => kind(heirs).await,
             }
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -176,27 +176,36 @@ fn rows() -> Vec<Row> {
         }
     }
     rows.extend(groups());
-    let kinds: [(_, Killing); 6] = [
-        ("LocalScript", || killed::local_script().boxed_local()),
-        ("Email", || killed::email().boxed_local()),
-        ("DistributedScript", || {
-            killed::distributed_script().boxed_local()
-        }),
-        ("OSConfiguration", || {
-            killed::os_configuration().boxed_local()
-        }),
-        ("DockerScale", || killed::docker_scale().boxed_local()),
-        ("ZabbixBackup", || killed::zabbix_backup().boxed_local()),
-    ];
-    for (run, kind) in kinds {
-        rows.push(Row {
-            run,
-            fault: "none",
-            killed: BOUNDARIES.0,
-            work: Work::Kind(kind),
-        });
-    }
+    rows.extend(others());
     rows
+}
+
+/// The kinds that do not work with EC2.
+fn others() -> impl Iterator<Item = Row> {
+    let kinds: [(_, Killing); 6] = [
+        ("LocalScript", |it| killed::local_script(it).boxed_local()),
+        ("Email", |it| killed::email(it).boxed_local()),
+        ("DistributedScript", |it| {
+            killed::distributed_script(it).boxed_local()
+        }),
+        ("OSConfiguration", |it| {
+            killed::os_configuration(it).boxed_local()
+        }),
+        ("DockerScale", |it| killed::docker_scale(it).boxed_local()),
+        ("ZabbixBackup", |it| killed::zabbix_backup(it).boxed_local()),
+    ];
+    let heirs = [
+        ("none", Heirs::One),
+        ("two processes take it up", Heirs::Two),
+    ];
+    kinds.into_iter().flat_map(move |(run, kind)| {
+        heirs.map(|(fault, heirs)| Row {
+            run,
+            fault,
+            killed: BOUNDARIES.0,
+            work: Work::Kind(kind, heirs),
+        })
+    })
 }
 
 /// The kinds that are at work on balancers, with a target group.

@@ -4,8 +4,9 @@
 
 use std::fs;
 
-use headroom::models::{OnFailure, RunState, StepState, Via};
+use headroom::models::{OnFailure, RunId, RunState, StepState, Via};
 use headroom::runs::control::{self, Decision};
+use headroom::runs::execute;
 use serde_json::json;
 
 use super::crash::die;
@@ -28,6 +29,28 @@ pub struct Tally {
     pub stuck: usize,
 }
 
+/// Who takes up what was killed.
+#[derive(Debug, Clone, Copy)]
+pub enum Heirs {
+    One,
+    /// Two processes at the same moment.
+    Two,
+}
+
+impl Heirs {
+    async fn recover(self, lab: &Lab, run: RunId) -> RunState {
+        match self {
+            Self::One => lab.recover(run).await,
+            Self::Two => {
+                let (one, two) = (lab.late_worker("b"), lab.late_worker("c"));
+                let (one, two) = tokio::join!(execute::drive(&one, run), execute::drive(&two, run));
+                one.and(two).unwrap();
+                lab.run(run).state
+            }
+        }
+    }
+}
+
 /// A kind under test.
 struct Subject<'a> {
     lab: &'a Lab,
@@ -40,7 +63,7 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    async fn killed_everywhere(&self) -> Tally {
+    async fn killed_everywhere(&self, heirs: Heirs) -> Tally {
         let (mut met, mut tally) = (Vec::new(), Tally::default());
         for at in 0.. {
             let run = self.lab.plan(OnFailure::Stop, &[(self.step)(at)]);
@@ -49,7 +72,7 @@ impl Subject<'_> {
                 break;
             };
             tally.tried += 1;
-            let state = self.lab.recover(run).await;
+            let state = heirs.recover(self.lab, run).await;
             let unknown = boundary.starts_with("Started") || boundary.starts_with("Effected");
             if self.asks && unknown {
                 assert_eq!(state, RunState::Stuck, "{boundary}");
@@ -71,7 +94,7 @@ impl Subject<'_> {
     }
 
     /// A person has looked: what had no effect is retried, what had is marked done.
-    async fn decide(&self, run: headroom::models::RunId, happened: bool) {
+    async fn decide(&self, run: RunId, happened: bool) {
         let steps = self.lab.steps(run);
         let error = steps[0].error.clone().unwrap();
         assert_eq!(steps[0].state, StepState::Started);
@@ -91,7 +114,7 @@ impl Subject<'_> {
     }
 }
 
-pub async fn local_script() -> Tally {
+pub async fn local_script(heirs: Heirs) -> Tally {
     let lab = Lab::new();
     let log = lab.path("log").display().to_string();
     Subject {
@@ -100,11 +123,11 @@ pub async fn local_script() -> Tally {
         happened: &|at| times(&lab.lines("log"), at),
         asks: true,
     }
-    .killed_everywhere()
+    .killed_everywhere(heirs)
     .await
 }
 
-pub async fn email() -> Tally {
+pub async fn email(heirs: Heirs) -> Tally {
     let server = Smtp::start(Mode::Plain);
     let lab = Lab::new().with_gear(Gear {
         smtp: Some(format!("smtp://localhost:{}?tls=none", server.port())),
@@ -123,11 +146,11 @@ pub async fn email() -> Tally {
         },
         asks: true,
     }
-    .killed_everywhere()
+    .killed_everywhere(heirs)
     .await
 }
 
-pub async fn distributed_script() -> Tally {
+pub async fn distributed_script(heirs: Heirs) -> Tally {
     let sshd = Sshd::start_with(1, "Subsystem sftp internal-sftp");
     let lab = Lab::new().with_gear(Gear {
         ssh: true,
@@ -153,7 +176,7 @@ pub async fn distributed_script() -> Tally {
         happened: &|at| times(&super::lab::lines(&log), at),
         asks: true,
     }
-    .killed_everywhere()
+    .killed_everywhere(heirs)
     .await;
     let left = fs::read_dir(lab.path("data/private"));
     tally.leaked = left.map_or(0, Iterator::count);
@@ -161,7 +184,7 @@ pub async fn distributed_script() -> Tally {
     tally
 }
 
-pub async fn os_configuration() -> Tally {
+pub async fn os_configuration(heirs: Heirs) -> Tally {
     let sshd = Sshd::start(1);
     let lab = Lab::new().with_gear(Gear {
         ssh: true,
@@ -185,11 +208,11 @@ pub async fn os_configuration() -> Tally {
         happened: &|at| times(&super::lab::lines(&place.join(at.to_string())), at),
         asks: false,
     }
-    .killed_everywhere()
+    .killed_everywhere(heirs)
     .await
 }
 
-pub async fn docker_scale() -> Tally {
+pub async fn docker_scale(heirs: Heirs) -> Tally {
     let docker = Docker::start();
     docker.compose_file("");
     let lab = Lab::new().with_gear(Gear {
@@ -210,11 +233,11 @@ pub async fn docker_scale() -> Tally {
         happened: &|at| docker.running("worker") - at,
         asks: false,
     }
-    .killed_everywhere()
+    .killed_everywhere(heirs)
     .await
 }
 
-pub async fn zabbix_backup() -> Tally {
+pub async fn zabbix_backup(heirs: Heirs) -> Tally {
     let zabbix = Zabbix::start().await;
     let lab = Lab::new().with_gear(Gear {
         zabbix: Some(zabbix.url()),
@@ -240,7 +263,7 @@ pub async fn zabbix_backup() -> Tally {
         },
         asks: false,
     }
-    .killed_everywhere()
+    .killed_everywhere(heirs)
     .await
 }
 
@@ -250,30 +273,30 @@ fn times(lines: &[String], at: usize) -> usize {
 
 #[tokio::test]
 async fn killed_at_every_boundary_a_line_is_written_once_or_a_person_is_asked() {
-    assert_eq!(local_script().await.stuck, 2);
+    assert_eq!(local_script(Heirs::One).await.stuck, 2);
 }
 
 #[tokio::test]
 async fn killed_at_every_boundary_a_mail_is_sent_once_or_a_person_is_asked() {
-    assert_eq!(email().await.stuck, 2);
+    assert_eq!(email(Heirs::One).await.stuck, 2);
 }
 
 #[tokio::test]
 async fn killed_at_every_boundary_a_task_of_fabric_runs_once_or_a_person_is_asked() {
-    assert_eq!(distributed_script().await.stuck, 2);
+    assert_eq!(distributed_script(Heirs::One).await.stuck, 2);
 }
 
 #[tokio::test]
 async fn killed_at_every_boundary_puppet_brings_a_node_to_its_state_and_nobody_is_asked() {
-    assert_eq!(os_configuration().await.stuck, 0);
+    assert_eq!(os_configuration(Heirs::One).await.stuck, 0);
 }
 
 #[tokio::test]
 async fn killed_at_every_boundary_a_service_gets_one_replica_more_and_not_two() {
-    assert_eq!(docker_scale().await.stuck, 0);
+    assert_eq!(docker_scale(Heirs::One).await.stuck, 0);
 }
 
 #[tokio::test]
 async fn killed_at_every_boundary_a_backup_of_zabbix_is_whole() {
-    assert_eq!(zabbix_backup().await.stuck, 0);
+    assert_eq!(zabbix_backup(Heirs::One).await.stuck, 0);
 }
