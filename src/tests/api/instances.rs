@@ -134,8 +134,8 @@ async fn while_all_acting_is_stopped_nothing_is_reaped() {
     let operator = strays.test.bearer(Role::Operator);
     let items = told(&strays, &operator).await;
     let stop = json!({"scope": "stop", "reason": "wrong machines are going"});
-    let admin = strays.test.bearer(Role::Admin);
-    admin.post("/api/v1/holds", &stop).await.expect(201);
+    let stopped = strays.admin.post("/api/v1/holds", &stop).await;
+    stopped.expect(201);
     let orphan = about(&items, &strays.instances[0]);
     let refused = call(&operator, orphan, "reap").await.expect(409).detail();
     assert!(

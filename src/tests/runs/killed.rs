@@ -34,6 +34,10 @@ pub struct Tally {
 pub enum Heirs {
     One,
     /// Two processes at the same moment.
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(dead_code, reason = "used by the matrix, which launches")
+    )]
     Two,
 }
 

@@ -10,7 +10,7 @@ use headroom::models::node::{NewNode, Node};
 use headroom::models::run::Run;
 use headroom::models::{Role, installation};
 
-use super::app::TestApp;
+use super::app::{Bearer, TestApp};
 use super::cloud::{Cloud, REGION};
 use super::http::Request;
 
@@ -22,6 +22,8 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// The orphans `web07` and `web08`, the ghost `web02`, and `web01`, which no instance stands for.
 pub struct Strays {
     pub test: TestApp,
+    /// The program that has defined the fleet.
+    pub admin: Bearer,
     /// The instances of `web07`, of `web08` and of `web02`; the last one is terminated.
     pub instances: [String; 3],
     _cloud: Cloud,
@@ -33,7 +35,7 @@ impl Strays {
         let cloud = Cloud::start(&ADDRESSES.map(str::to_owned), 20);
         let test = TestApp::start().await;
         let site = test.app.db.write_blocking(installation::tag).unwrap();
-        define(&test, cloud.port()).await;
+        let admin = define(&test, cloud.port()).await;
         let instances = ["web07", "web08", "web02"].map(|name| {
             let tags = [
                 ("Name", name),
@@ -51,6 +53,7 @@ impl Strays {
         add_ghost(&test, gone);
         Self {
             test,
+            admin,
             instances,
             _cloud: cloud,
         }
@@ -84,7 +87,7 @@ impl Strays {
     }
 }
 
-async fn define(test: &TestApp, port: u16) {
+async fn define(test: &TestApp, port: u16) -> Bearer {
     let fleet = format!(
         r#"
 ssh_profiles:
@@ -100,7 +103,9 @@ clusters:
 "#
     );
     let put = Request::new("PUT", "/api/v1/fleet").body("application/yaml", fleet);
-    test.bearer(Role::Admin).send(put).await.expect(200);
+    let admin = test.bearer(Role::Admin);
+    admin.send(put).await.expect(200);
+    admin
 }
 
 /// The node whose instance is gone.
