@@ -1,5 +1,7 @@
 //! Which step of a run launches or removes a node, by the step's token.
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 
 use crate::db::Connection;
@@ -38,20 +40,23 @@ pub fn of_node(conn: &mut Connection, node: NodeId) -> Result<Vec<String>> {
 /// # Errors
 /// The database fails.
 pub fn leaving_before(conn: &mut Connection, token: &str) -> Result<Vec<Node>> {
-    let own: Option<i64> = node_claims::table
-        .filter(node_claims::token.eq(token))
-        .select(node_claims::id)
-        .first(conn)
-        .optional()?;
-    let Some(own) = own else {
+    let claims: Vec<(i64, String, Node)> = node_claims::table
+        .inner_join(nodes::table)
+        .filter(nodes::state.eq(NodeState::Draining))
+        .order(node_claims::id)
+        .select((node_claims::id, node_claims::token, nodes::all_columns))
+        .load(conn)?;
+    let own = claims.iter().find(|(_, of, _)| of == token);
+    let Some(own) = own.map(|(id, _, _)| *id) else {
         return Ok(Vec::new());
     };
-    Ok(node_claims::table
-        .inner_join(nodes::table)
-        .filter(node_claims::id.lt(own))
-        .filter(nodes::state.eq(NodeState::Draining))
-        .select(nodes::all_columns)
-        .load(conn)?)
+    // The last claim on a node that leaves is that of its removal; the one before is that of its launch.
+    let last: BTreeMap<NodeId, (i64, Node)> = claims
+        .into_iter()
+        .map(|(id, _, node)| (node.id, (id, node)))
+        .collect();
+    let before = last.into_values().filter(|(id, _)| *id < own);
+    Ok(before.map(|(_, node)| node).collect())
 }
 
 /// Every token and its node's row.

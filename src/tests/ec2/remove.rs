@@ -107,9 +107,10 @@ async fn of_the_last_two_behind_a_balancer_two_removals_take_one() {
     let (first, second) = tokio::join!(world.lab.drive(one), execute::drive(&other, two));
     second.unwrap();
     let states = [first, world.lab.run(two).state];
+    let errors = [one, two].map(|run| world.lab.error(run, "remove"));
     assert!(
         states.contains(&RunState::Succeeded) && states.contains(&RunState::Failed),
-        "{states:?}"
+        "{states:?}: {errors:?}"
     );
     let failed = if first == RunState::Failed { one } else { two };
     let error = world.lab.error(failed, "remove");
