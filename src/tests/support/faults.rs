@@ -187,10 +187,41 @@ impl State {
             self.killed_at = Some(format!("{when} {action}"));
         }
         if let Some((pid, _)) = self.pause.take_if(|(_, at)| *at == action) {
-            kill(pid, Signal::SIGSTOP).unwrap();
+            stand_still(pid);
         }
         (fault, death)
     }
+}
+
+/// Makes a process stand still, but not in the middle of a write: it would keep the file of the database from all others.
+fn stand_still(pid: Pid) {
+    loop {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        while !is_stopped(pid) {
+            thread::yield_now();
+        }
+        if !is_writing(pid) {
+            return;
+        }
+        kill(pid, Signal::SIGCONT).unwrap();
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn is_stopped(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, state) = stat.rsplit_once(") ").unwrap();
+    state.starts_with('T')
+}
+
+/// Whether it holds a lock as SQLite's writers do.
+fn is_writing(pid: Pid) -> bool {
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    let pid = pid.to_string();
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.contains(&"POSIX") && words.contains(&"WRITE") && words.contains(&pid.as_str())
+    })
 }
 
 fn pass(mut client: TcpStream, upstream: u16, state: &Mutex<State>) -> std::io::Result<()> {
