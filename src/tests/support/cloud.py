@@ -72,8 +72,9 @@ def grown_up(instance, instance_type):
     if instance._state.name != "pending":
         return
     if instance_type.startswith("doomed."):
-        become(instance, "terminated", 48)
+        # The reason first: whoever sees the one sees the other.
         instance.state_reason = StateReason("Server.InternalError: Internal error on launch", "Server.InternalError")
+        become(instance, "terminated", 48)
     else:
         become(instance, "running", 16)
 
