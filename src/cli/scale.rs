@@ -152,7 +152,11 @@ async fn held(holds: Option<&Db>, service: &str) -> Result<Option<String>> {
         Ok((hold, service_claim::under_way(conn, &service)?))
     };
     let (hold, run) = db.read(read).await.map_err(|cause| unknown(&cause))?;
-    let scaling = || run.map(|run| format!("run {run} is scaling it at the moment"));
+    let scaling = || {
+        run.map(|run| {
+            format!("run {run} is scaling it at the moment; its page says how far it is, try again when it has ended")
+        })
+    };
     Ok(hold.as_ref().map(tell).or_else(scaling))
 }
 

@@ -41,7 +41,7 @@ pub struct Service {
     pub engine: Option<String>,
 }
 
-/// The same for everybody who means the same service.
+/// By this name a service is kept from being scaled twice at once. An engine goes by its address as it is written: it has others.
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.driver {

@@ -102,8 +102,7 @@ impl Scaling {
             let (service, token) = (self.service.to_string(), attempt.token.clone());
             let (run, asks) = (attempt.fence.run, waited && heeds_stop);
             let taken = attempt.write(move |conn| {
-                let stop = Hold::stop(conn, to_ms(Utc::now()))?.filter(|_| asks);
-                if let Some(stop) = stop {
+                if asks && let Some(stop) = Hold::stop(conn, to_ms(Utc::now()))? {
                     return Err(Error::Conflict(format!(
                         "not begun: all acting was {}",
                         stop.stopped()

@@ -1,7 +1,6 @@
 //! An instance becomes a node.
 
 use headroom::models::{NodeState, OnFailure, RunState, StepState, StepTarget};
-use headroom::runs::execute;
 use serde_json::json;
 
 use super::world::{World, deploy, tags};
@@ -75,16 +74,7 @@ async fn one_place_left(world: World) {
     // n1 and one more.
     world.bound(0, Some(2));
     let (one, two) = (world.deployment(), world.deployment());
-    let other = world.lab.other_worker();
-    let (first, second) = tokio::join!(world.lab.drive(one), execute::drive(&other, two));
-    second.unwrap();
-    let states = [first, world.lab.run(two).state];
-    assert!(
-        states.contains(&RunState::Succeeded) && states.contains(&RunState::Failed),
-        "{states:?}"
-    );
-    let failed = if first == RunState::Failed { one } else { two };
-    let error = world.lab.error(failed, "add");
+    let error = world.one_of_two(one, two, "add").await;
     assert!(
         error.contains("has 2 nodes, those being launched among them, and max_nodes is 2"),
         "{error}"

@@ -7,7 +7,6 @@ use headroom::models::{
     Comparison, CounterId, CounterKind, Missing, NodeState, OnFailure, RunId, RunState, StepState,
     StepTarget, to_ms,
 };
-use headroom::runs::execute;
 use headroom::samples::{SeriesKey, Store, Write};
 use serde_json::json;
 
@@ -77,16 +76,7 @@ async fn two_at_once(world: World) {
     // n1 and the three: one may go.
     world.bound(3, None);
     let (one, two) = (world.removal(), world.removal());
-    let other = world.lab.other_worker();
-    let (first, second) = tokio::join!(world.lab.drive(one), execute::drive(&other, two));
-    second.unwrap();
-    let states = [first, world.lab.run(two).state];
-    assert!(
-        states.contains(&RunState::Succeeded) && states.contains(&RunState::Failed),
-        "{states:?}"
-    );
-    let failed = if first == RunState::Failed { one } else { two };
-    let error = world.lab.error(failed, "remove");
+    let error = world.one_of_two(one, two, "remove").await;
     assert!(
         error.contains("3 nodes in service and min_nodes is 3"),
         "{error}"
@@ -103,17 +93,7 @@ async fn of_the_last_two_behind_a_balancer_two_removals_take_one() {
     }
     world.bound(0, None);
     let (one, two) = (world.removal(), world.removal());
-    let other = world.lab.other_worker();
-    let (first, second) = tokio::join!(world.lab.drive(one), execute::drive(&other, two));
-    second.unwrap();
-    let states = [first, world.lab.run(two).state];
-    let errors = [one, two].map(|run| world.lab.error(run, "remove"));
-    assert!(
-        states.contains(&RunState::Succeeded) && states.contains(&RunState::Failed),
-        "{states:?}: {errors:?}"
-    );
-    let failed = if first == RunState::Failed { one } else { two };
-    let error = world.lab.error(failed, "remove");
+    let error = world.one_of_two(one, two, "remove").await;
     assert!(error.contains("has no other healthy instance"), "{error}");
     // The one that stays served all the while.
     assert_eq!(world.faults.calls("DeregisterInstancesFromLoadBalancer"), 1);

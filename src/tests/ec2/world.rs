@@ -10,6 +10,7 @@ use headroom::models::former_node::FormerNode;
 use headroom::models::node::Node;
 use headroom::models::ssh_profile::{NewSshProfile, SshProfile};
 use headroom::models::{HostKeyPolicy, OnFailure, RunId, RunState, StepTarget};
+use headroom::runs::execute;
 use headroom::vault::Vault;
 use serde_json::{Value, json};
 
@@ -194,6 +195,25 @@ impl World {
         assert_eq!(state, RunState::Succeeded, "{:#?}", self.lab.steps(run));
         let name = self.lab.output(run, "add", "node");
         self.node(name.as_str().unwrap()).unwrap()
+    }
+
+    /// Has two runs driven at the same moment, of which one succeeds and one fails; gives the reason of that one's step.
+    pub async fn one_of_two(&self, one: RunId, two: RunId, step: &str) -> String {
+        let other = self.lab.other_worker();
+        let (first, second) = tokio::join!(self.lab.drive(one), execute::drive(&other, two));
+        second.unwrap();
+        let states = [first, self.lab.run(two).state];
+        let errors = [one, two].map(|run| self.lab.error(run, step));
+        assert!(
+            states.contains(&RunState::Succeeded) && states.contains(&RunState::Failed),
+            "{states:?}: {errors:?}"
+        );
+        let [of_one, of_two] = errors;
+        if first == RunState::Failed {
+            of_one
+        } else {
+            of_two
+        }
     }
 
     /// The nodes that were launched, by name.
