@@ -199,6 +199,32 @@ async fn what_cannot_be_read_is_told_and_never_takes_the_others_along() {
     }
 }
 
+/// At a short tick the time of an attribute is never over before the tick's.
+#[tokio::test]
+async fn what_never_comes_within_a_tick_is_asked_more_rarely_too() {
+    let jvm = Jvm::with_jolokia();
+    let agent = super::jolokia::behind(jvm.http_port, LOGIN.1);
+    for way in [reached(jvm.port, None, None), agent.0] {
+        let jmx = Jmx::new(Options {
+            backoff_first: 60 * SECOND,
+            ..Options::default()
+        })
+        .unwrap();
+        let slow = vec![ask("lab:type=Slow", "Slow")];
+        assert!(slow[0].limit > 2 * SECOND);
+        let mut why = Vec::new();
+        for _ in 0..2 {
+            let told = jmx.read(&way, slow.clone(), Instant::now() + 2 * SECOND);
+            why.push(told.await.unwrap().remove(0).outcome.unwrap_err());
+        }
+        assert!(!why[0].contains("tried again"), "{why:?}");
+        assert!(
+            why[1].starts_with(&format!("{}; tried again in ", why[0])),
+            "{why:?}"
+        );
+    }
+}
+
 /// Each time it is asked, a thread of the JVM may wait in it for ever.
 #[tokio::test]
 async fn what_never_comes_is_asked_ever_more_rarely() {

@@ -4,7 +4,7 @@ use std::time::Instant as Clock;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::reading::{Group, all, put};
+use super::reading::{Group, all, is_stuck, put};
 use super::{Line, Open, Peer, SHORT, Terms, error};
 use crate::clients::jmx::datum::Datum;
 use crate::clients::jmx::failure::Failure;
@@ -146,8 +146,8 @@ impl Peer {
                 failure => explain(failure, &ask.mbean, &ask.attribute, jvm),
             };
             if is_one {
-                let had_all = failed.until - failed.begun >= ask.limit;
-                let is_stuck = matches!(failed.failure, Failure::Late) && had_all;
+                let waited = failed.until - failed.begun;
+                let is_stuck = is_stuck(&failed.failure, waited, ask.limit);
                 self.convict(ask, is_stuck.then_some(&why));
             }
             put(told, *place, Err(why), failed.begun);

@@ -1,6 +1,6 @@
 //! Reading attributes over RMI, those of an MBean at once; and what reading from a Jolokia agent has in common with it.
 
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -11,6 +11,9 @@ use crate::clients::jmx::failure::{Failure, Thrown};
 use crate::clients::jmx::session::Session;
 use crate::clients::jmx::words::{explain, late, may_be_one};
 use crate::clients::jmx::{Ask, Jvm, Told};
+
+/// An attribute that did not come within it may never come.
+const FAIR: Duration = Duration::from_millis(500);
 
 /// Attributes by name, with the reason for each that could not be read.
 type Values = Vec<(String, Result<Datum, Thrown>)>;
@@ -142,8 +145,8 @@ impl Peer {
         }
     }
 
-    /// This one does not come. One that had all of its time may never come, for this reason: a thread of the JVM waits for it, so that it is
-    /// asked ever more rarely.
+    /// This one does not come. One that is stuck may never come, for this reason: a thread of the JVM waits for it, so that it is asked ever
+    /// more rarely.
     pub(super) fn convict(&mut self, ask: &Ask, never: Option<&str>) {
         let doubt = self.alone.entry(key(ask)).or_insert(Doubt::Suspected);
         if matches!(doubt, Doubt::Suspected) {
@@ -216,7 +219,7 @@ impl Peer {
                 failure => explain(failure, &group.mbean, &ask.attribute, jvm),
             };
             if failure.ends_connection() {
-                let is_stuck = matches!(failure, Failure::Late) && until - begun >= limit;
+                let is_stuck = is_stuck(&failure, until - begun, ask.limit);
                 self.convict(ask, is_stuck.then_some(&why));
             }
             put(told, place, Err(why), begun);
@@ -251,6 +254,11 @@ impl Peer {
             put(told, *place, outcome, begun);
         }
     }
+}
+
+/// Whether an attribute was waited for in vain for a fair time: all of its own, or what a short tick has left for it.
+pub(super) fn is_stuck(failure: &Failure, waited: Duration, limit: Duration) -> bool {
+    matches!(failure, Failure::Late) && waited >= FAIR.min(limit)
 }
 
 /// The answers, also for what there was no time to ask.
