@@ -7,8 +7,9 @@
 //! the shell has built in.
 //!
 //! Against forged frames the same holds as for a command of its own (`mod.rs`): the token is only ever an argument of the functions below,
-//! and a script is called with arguments of its own. A script whose text could tell a subshell from a shell of its own (`$$`, `$PPID`,
-//! traps …) gets a `/bin/sh` of its own.
+//! and a script is called with arguments of its own. What no frame prevents: of two scripts that run side by side one may write into the output
+//! of the other, as any process of their user may (`/proc/PID/fd`). A script whose text could tell a subshell from a shell of its own (`$$`,
+//! `$PPID`, traps …) gets a `/bin/sh` of its own.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
