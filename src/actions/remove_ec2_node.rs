@@ -10,7 +10,7 @@ use chrono::Utc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::ec2::draining::{Stopped, drain_and_terminate, put_back};
+use super::ec2::draining::{Stopped, drain_and_terminate, put_back, take_out};
 use super::ec2::leaving::{self, Leaving, Removal};
 use super::ec2::lowest::lowest;
 use super::ec2::reap::Reap;
@@ -219,6 +219,8 @@ impl Remove {
                     put_back(attempt, &site, &leaving, &left, cause, progress).await,
                 ));
             }
+        } else {
+            take_out(attempt, &site, &id).await.map_err(at("drain"))?;
         }
         confirm(attempt, &site, &leaving, &left, progress)
             .await

@@ -102,6 +102,18 @@ pub async fn drain_and_terminate(
         })
 }
 
+/// Takes an instance that is gone, or on its way, out of its balancers. Their health is not asked for: of an instance that is gone there may be
+/// none although it is still listed.
+///
+/// # Errors
+/// A balancer cannot be asked.
+pub async fn take_out(attempt: &Attempt, site: &Site, id: &str) -> Result<()> {
+    for balancer in site.balancers() {
+        site.ec2.deregister(&balancer, id, attempt.deadline).await?;
+    }
+    Ok(())
+}
+
 /// `left` is told which balancers the instance leaves.
 async fn drain(attempt: &Attempt, site: &Site, id: &str, left: &mut Vec<Balancer>) -> Result<()> {
     others_healthy(attempt, site, id).await?;

@@ -86,6 +86,25 @@ async fn two_at_once(world: World) {
 }
 
 #[tokio::test]
+async fn an_instance_that_another_hand_has_terminated_leaves_its_balancer_with_its_node() {
+    let world = World::new();
+    world.deployed().await;
+    let gone = world.deployed().await.instance_id.unwrap();
+    world
+        .cloud
+        .ask_ec2(&format!("Action=TerminateInstances&InstanceId.1={gone}"));
+    assert!(world.cloud.members("web-elb").contains(&gone));
+    let run = world.removal();
+    let state = world.lab.drive(run).await;
+    assert_eq!(state, RunState::Succeeded, "{:#?}", world.lab.steps(run));
+    let members = world.cloud.members("web-elb");
+    assert!(!members.contains(&gone), "a dead member stays: {members:?}");
+    assert_eq!(world.faults.calls("TerminateInstances"), 0);
+    assert_eq!(in_service(&world), ["web01"]);
+    world.no_leak("terminated by another hand").await;
+}
+
+#[tokio::test]
 async fn of_the_last_two_behind_a_balancer_two_removals_take_one() {
     let world = World::new();
     for _ in 0..2 {
