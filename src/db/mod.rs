@@ -68,7 +68,11 @@ impl ManageConnection for Manager {
 
 fn connect(url: &str) -> ConnectionResult<Connection> {
     let Some(path) = url.strip_prefix("sqlite://") else {
-        return PgConnection::establish(&silence::limited(url)).map(Connection::Postgres);
+        let mut conn = PgConnection::establish(&silence::limited(url))?;
+        sql_query(silence::STANDSTILL)
+            .execute(&mut conn)
+            .map_err(ConnectionError::CouldntSetupConfiguration)?;
+        return Ok(Connection::Postgres(conn));
     };
     let mut conn = SqliteConnection::establish(path)?;
     for pragma in [

@@ -14,6 +14,12 @@ const LIMITS: [(&str, &str); 5] = [
     ("keepalives_count", "3"),
 ];
 
+/// The other way round: a process that stands still, or whose host is lost, in the middle of a transaction says nothing either, and the
+/// server would keep its locks from all others for as long as the connection seems to be there. No transaction waits for anything else than
+/// the server, so that none is idle for half a minute. What the URL or the server sets is left.
+pub(super) const STANDSTILL: &str = "SELECT set_config('idle_in_transaction_session_timeout', '30s', false) \
+     WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
+
 /// The URL with every limit that it does not set itself.
 pub(super) fn limited(url: &str) -> String {
     let mut limited = url.to_owned();

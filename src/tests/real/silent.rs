@@ -3,6 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use headroom::db::Db;
+use headroom::models::decision::Decision;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -60,6 +64,48 @@ fn a_silent_database_is_told_of_within_seconds_and_ticks_go_on_when_it_answers_a
     let again_ms = until_ticked_after(&headroom, began_ms);
     until_ticked_after(&headroom, again_ms);
     headroom.stop();
+}
+
+#[derive(QueryableByName)]
+struct Setting {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+/// A process that stands still in a transaction must not keep the others from its rows.
+#[test]
+fn the_server_ends_a_transaction_that_stands_still_after_half_a_minute_or_as_the_url_says() {
+    let postgres = Postgres::start();
+    let url = format!("postgres://headroom@127.0.0.1:{}/postgres", postgres.port());
+    let own = format!("{url}?options=-c%20idle_in_transaction_session_timeout%3D500ms");
+    for (url, limit) in [(url, "30s"), (own.clone(), "500ms")] {
+        let db = Db::open(&url).unwrap();
+        let conn = &mut *db.connection().unwrap();
+        let ask = "SELECT current_setting('idle_in_transaction_session_timeout') AS value";
+        let set: Setting = diesel::sql_query(ask).get_result(conn).unwrap();
+        assert_eq!(set.value, limit);
+    }
+
+    let (stuck, other) = (Db::open(&own).unwrap(), Db::open(&own).unwrap());
+    let (holds, held) = std::sync::mpsc::channel();
+    let (lets_go, let_go) = std::sync::mpsc::channel::<()>();
+    let standstill = std::thread::spawn(move || {
+        stuck.write_blocking(|conn| {
+            Decision::lock_ledger(conn)?;
+            holds.send(()).unwrap();
+            let_go.recv().unwrap();
+            Ok(())
+        })
+    });
+    held.recv().unwrap();
+    let asked = Instant::now();
+    other.write_blocking(Decision::lock_ledger).unwrap();
+    assert!(asked.elapsed() < LIMIT / 4, "{:?}", asked.elapsed());
+    lets_go.send(()).unwrap();
+    let ended = format!("{:?}", standstill.join().unwrap().unwrap_err());
+    // The server's last words are lost where libpq is in the middle of sending.
+    let said = ["idle-in-transaction timeout", "closed the connection"];
+    assert!(said.iter().any(|said| ended.contains(said)), "{ended}");
 }
 
 /// Waits for a tick that ended well.
