@@ -300,7 +300,7 @@ async fn converse<L: Inquirer, R>(
     loop {
         let end = deadline.min(started + listener.limit());
         let until = almost.into_iter().chain(hurried).fold(end, Instant::min);
-        match while_awaited(shell.read(connection), until, asker).await {
+        let is_full = match while_awaited(shell.read(connection), until, asker).await {
             Some(Ok(bytes)) if bytes.is_empty() => return ended(connection, shell).await,
             Some(bytes) => {
                 *spoken = true;
@@ -312,6 +312,7 @@ async fn converse<L: Inquirer, R>(
                 if !shell.hear(&bytes, listener, started.elapsed()) {
                     return never(connection, shell).await;
                 }
+                bytes.len() == BUFFER
             }
             None if asker.is_closed() => return Ok((shell.stop(connection).await?, None)),
             None if almost.is_some_and(|at| at <= Instant::now()) => {
@@ -325,10 +326,12 @@ async fn converse<L: Inquirer, R>(
             }
             None if shell.noise().is_some() => return never(connection, shell).await,
             None => return Ok((shell.stop(connection).await?, None)),
-        }
+        };
         match listener.progress() {
             Progress::Complete => return Ok((Reply::Complete, Some(shell))),
             Progress::Almost => almost = almost.or(Some(Instant::now() + LINGER)),
+            // More is there already.
+            Progress::Open if is_full => {}
             Progress::Open => sleep(GATHER).await,
         }
     }
