@@ -5,6 +5,7 @@ Every client reads the same five counters of the same nodes over connections tha
 busy machine is busy for all of them. What counts is the CPU time of the client process per sample; the nodes' own work is not in it.
 """
 
+import functools
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from lab import Fleet, Process, free_port, wait_for
+from lab import Fleet, Process, Stolen, free_port, wait_for
 from report import Table, machine, spread, verdict
 
 NODES, TICK_S, TURNS = 200, 5, 3
@@ -194,14 +195,15 @@ def main():
         jump_host = fleet.jump_host()
         idle_kib = measure_idle(binary)
         for turn in range(TURNS):
-            print(f"turn {turn + 1} of {TURNS}: headroom", flush=True)
-            found[OURS].append(measure_headroom(binary, fleet))
+            measures = {OURS: lambda: measure_headroom(binary, fleet)}
             if turn < BEHIND_TURNS:
-                print(f"turn {turn + 1} of {TURNS}: headroom through a jump host", flush=True)
-                found[BEHIND].append(measure_headroom(binary, fleet, jump_host))
+                measures[BEHIND] = lambda: measure_headroom(binary, fleet, jump_host)
             for name, (script, together) in PEERS.items():
+                measures[name] = functools.partial(measure_peer, python, fleet, script, together)
+            for name, measure in measures.items():
                 print(f"turn {turn + 1} of {TURNS}: {name}", flush=True)
-                found[name].append(measure_peer(python, fleet, script, together))
+                stolen = Stolen()
+                found[name].append({**measure(), "stolen": stolen.percent()})
     finally:
         fleet.stop()
     text = write(found, idle_kib)
@@ -214,7 +216,7 @@ def write(found, idle_kib):
     memory = {name: spread(each["rss_kib"] / 1024 for each in runs) for name, runs in found.items()}
     ours = cpu[OURS].median
     ssh, ssh_behind = (spread(each["ssh_cpu_ms"] / each["samples"] for each in found[name]).median for name in (OURS, BEHIND))
-    table = Table("client", "CPU ms per sample, median", "min", "max", "times headroom", "memory MiB", "errors")
+    table = Table("client", "CPU ms per sample, median", "min", "max", "times headroom", "memory MiB", "errors", "stolen %")
     for name, runs in found.items():
         table.row(
             name,
@@ -224,6 +226,7 @@ def write(found, idle_kib):
             f"{cpu[name].median / ours:.1f}",
             f"{memory[name].median:.0f}",
             f"{sum(each['errors'] for each in runs):.0f}",
+            f"{spread(each['stolen'] for each in runs).median:.1f}",
         )
     alone, threads = (cpu[name].median / ours for name in list(PEERS)[::2])
     goals = Table("target", "wanted", "seen", "")
@@ -239,6 +242,7 @@ def write(found, idle_kib):
 {NODES} nodes x {len(SCRIPTS)} counters, real OpenSSH on loopback on the same machine, connections held; {TURNS} turns of {MEASURED_TICKS} rounds,
 taken in turn with the others. Headroom runs as it is served, a tick every {TICK_S} s, and also keeps the samples, follows the breaches, decides
 and serves its pages; the others collect and throw away. CPU is user + system time of the client process. Ticks skipped: {skipped:.0f}.
+*Stolen* is what the host of this machine gave to others meanwhile, of all processors: where that is more than a little, all figures are too high.
 
 Behind a jump host ({BEHIND_TURNS} turns) every connection goes through one connection to one more sshd: whatever goes to a node or comes from it is encrypted
 twice, and the SSH part of it costs {ssh_behind:.3f} ms per sample instead of {ssh:.3f}.
