@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import Process, free_port, wait_for
+from lab import Process, answers, free_port, wait_for
 from report import Table, machine, spread, verdict
 from soak import SCRIPTS, WHERE_MEMORY_GOES
 from ssh import Headroom
@@ -37,6 +37,8 @@ class StandIns:
             self.servers.append(Process(command, self.folder / f"server.{server}.log"))
             for index in range(min(NODES_PER_SERVER, count - begin)):
                 self.nodes.append((f"127.{10 + server}.{index // 250}.{1 + index % 250}", port))
+            process = self.servers[-1]
+            wait_for("a stand-in to listen", 30, lambda process=process, port=port: process.must_live() and answers("127.0.0.1", port))
 
     def fleet_file(self):
         ports = sorted({port for _, port in self.nodes})
