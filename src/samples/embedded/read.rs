@@ -11,7 +11,9 @@ use super::tables::{
 use crate::samples::chunk::{self, Place};
 use crate::samples::{Breach, ReadingFault, Sample, SeriesKey, SeriesState};
 
-/// Up to how many times the wanted series it is quicker to read them all than to look each one up.
+/// From how many series on it is quicker to read them all than to look each one up: it is nearly all of them then.
+const MANY: usize = 5_000;
+/// Of fewer, up to how many times the wanted ones it is.
 const IN_PASSING: i64 = 2;
 /// Series listed at once.
 const LISTED: i64 = 1_000;
@@ -64,10 +66,10 @@ pub(super) fn states(
     let mut found: HashMap<String, SeriesState> = HashMap::with_capacity(keys.len());
     let keep = |mut row: SeriesRow| (std::mem::take(&mut row.key), row.into());
     let names: Vec<String> = keys.iter().map(SeriesKey::to_string).collect();
-    // Ids are never given twice: there are no more series than this.
+    // Ids are never given twice: there are no more series than this, though fewer where nodes have come and gone.
     let most: Option<i64> = series::table.select(max(series::id)).first(conn)?;
     let wanted = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-    if most.unwrap_or(0) <= wanted.saturating_mul(IN_PASSING) {
+    if keys.len() > MANY || most.unwrap_or(0) <= wanted.saturating_mul(IN_PASSING) {
         let rows = series::table.load::<SeriesRow>(conn)?;
         found.extend(rows.into_iter().map(keep));
     } else {
