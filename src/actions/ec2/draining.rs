@@ -102,8 +102,8 @@ pub async fn drain_and_terminate(
         })
 }
 
-/// Takes an instance that is gone, or on its way, out of its balancers. Their health is not asked for: of an instance that is gone there may be
-/// none although it is still listed.
+/// Takes an instance that serves nobody, or is gone already, out of its balancers. Its health is not asked for: of one that is gone there may be none
+/// although it is still listed.
 ///
 /// # Errors
 /// A balancer cannot be asked.

@@ -4,6 +4,7 @@ use chrono::Utc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use super::draining::take_out;
 use super::wait::{Wait, ended, refuse_doubt, terminated};
 use super::{Progress, SITE_TAG, at};
 use crate::actions::{Attempt, Effect, Found, Outcome, Site};
@@ -44,9 +45,7 @@ impl Reap {
         progress.give("instance_id", id.clone());
         self.check(attempt, false).await?;
         self.look(attempt, &site).await?;
-        for balancer in site.balancers() {
-            site.ec2.deregister(&balancer, id, attempt.deadline).await?;
-        }
+        take_out(attempt, &site, id).await?;
         self.check(attempt, false).await?;
         let node = self.look(attempt, &site).await?;
         let ids = [id.clone()];
