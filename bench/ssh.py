@@ -82,7 +82,7 @@ class Headroom:
     def __init__(self, binary, tick_s=TICK_S):
         self.folder = Path(tempfile.mkdtemp(prefix="headroom-bench-data-"))
         self.port = free_port()
-        self.binary = binary
+        self.binary, self.tick_s = binary, tick_s
         self.env = {
             "PATH": os.environ["PATH"],
             "HEADROOM_DATA": str(self.folder),
@@ -120,6 +120,20 @@ class Headroom:
     def bad(self):
         return self.count('readings_total{outcome="error"}')
 
+    def read_whole_fleet(self, per_tick, seconds):
+        """Waits for a tick in which every node is read: in the first ones some are still connecting."""
+        before = 0
+
+        def a_full_tick():
+            nonlocal before
+            self.process.must_live()
+            now = self.good()
+            full = now - before >= per_tick
+            before = now
+            return full
+
+        wait_for("a tick in which every node is read", seconds, a_full_tick, self.tick_s)
+
     def stop(self):
         self.process.stop()
         subprocess.run(["rm", "-rf", self.folder], check=True)
@@ -131,7 +145,7 @@ def measure_headroom(binary, fleet, jump_host=None):
     per_tick = NODES * len(SCRIPTS)
     try:
         headroom.serve(fleet_file(fleet, jump_host=jump_host))
-        wait_for("two full ticks", 180, lambda: headroom.process.must_live() and headroom.good() >= 2 * per_tick, 1)
+        headroom.read_whole_fleet(per_tick, 180)
         # From one tick to another; asked once a second, since an answer costs CPU too.
         begin, errors, cpu = headroom.good(), headroom.bad(), headroom.process.cpu_ms()
         ssh = headroom.process.threads_cpu_ms(SSH_THREADS)

@@ -77,17 +77,7 @@ def measure(headroom, nodes, minutes):
     expected = nodes * len(SCRIPTS)
     # Nodes that are not connected in the first minute are read in a later one.
     begin = time.monotonic()
-    before = 0
-
-    def a_full_minute():
-        nonlocal before
-        headroom.process.must_live()
-        now = headroom.good()
-        full = now - before >= expected
-        before = now
-        return full
-
-    wait_for("a minute in which every node is read", 15 * 60, a_full_minute, TICK_S)
+    headroom.read_whole_fleet(expected, 15 * 60)
     connected_s = time.monotonic() - begin
     cpu, good, bad, began = headroom.process.cpu_ms(), headroom.good(), headroom.bad(), time.monotonic()
     memory = []
