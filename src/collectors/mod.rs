@@ -49,9 +49,9 @@ const RESERVE: Duration = Duration::from_millis(250);
 /// to be woken for each answer (32 instead of 256: half as much CPU again).
 const AT_ONCE: usize = 256;
 /// The part of the time in which all have their turn, even if none of them answers.
-const TURNS_SHARE: u32 = 4;
+const TURNS_SHARE: u32 = 3;
 /// A target that has not answered for so long is waited for on the side, and the next one has its turn.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What is said of a series whose turn, or whose answer, did not come.
 const UNREAD: &str = "was not read before the tick's time was over";
 
@@ -354,9 +354,9 @@ mod tests {
     fn the_shorter_the_time_the_more_at_once() {
         let cases = [
             (1, 54_000, AT_ONCE),
-            (1_000, 9_000, AT_ONCE),
-            (10_000, 18_000, 556),
-            (10_000, 4_500, 2_500),
+            (1_000, 9_000, 334),
+            (10_000, 54_000, 556),
+            (10_000, 9_000, 3_334),
             (10_000, 0, 10_000),
         ];
         for (targets, time, wanted) in cases {
