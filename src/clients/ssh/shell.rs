@@ -21,7 +21,7 @@ use crate::clients::ssh::talk::{
 /// Ends all that runs in the shell, and the shell.
 const STOP: &[u8] = b"\nkill -s KILL -- -$$\n";
 /// After the first word of an answer, how long the others are let come: one wake-up for several packets.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(30);
 /// How long the last details of an answer are awaited.
 const LINGER: Duration = Duration::from_millis(20);
 /// What may stand in front of the greeting: a banner, the mail notice of a login shell.
