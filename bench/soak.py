@@ -28,8 +28,8 @@ SCRIPTS = {
 
 
 WHERE_MEMORY_GOES = """Of what a node and its connection take, 81 KiB are libssh2's session structure (two packet buffers of 35 000 bytes, fixed in its source), about 6 are
-OpenSSL's ciphers and libssh2's channel, about 4 Headroom's own; the rest is room between them. A node that is being read takes 15 more, but few are at a
-time. Tried without gain: jemalloc, mimalloc, one and two arenas of glibc's, sessions in mappings of their own (3 KiB more)."""
+OpenSSL's ciphers and libssh2's channel, about 6 Headroom's own; the rest is what reading a node takes for a moment, and all are read at once.
+Tried without gain: jemalloc, mimalloc, one and two arenas of glibc's, sessions in mappings of their own (3 KiB more)."""
 
 
 class Watch:
