@@ -65,7 +65,7 @@ def growth(memory):
 
 def soak(headroom, fleet, nodes, minutes):
     expected = nodes * len(SCRIPTS)
-    wait_for("the first full tick", SETTLING_S * 2, lambda: headroom.process.must_live() and headroom.good() >= expected, 1)
+    headroom.read_whole_fleet(expected, SETTLING_S * 2)
     watch = Watch(headroom)
     watch.ticks(SETTLING_S, "settling")
     cpu = headroom.process.cpu_ms()

@@ -118,8 +118,13 @@ impl Collectors {
 
     /// Reads one target, in all its ways side by side: one that hangs takes nothing from the others.
     pub async fn read(&self, target: &Target, tick_ms: i64, deadline: Instant) -> Vec<Reading> {
-        let ways = self.ways.iter();
-        let each = ways.map(|way| read_by(way.as_ref(), target, tick_ms, deadline));
+        let due = |way: &dyn Collector| -> Vec<&ToRead> {
+            target.reads.iter().filter(|d| way.reads(d.key)).collect()
+        };
+        let ways = self.ways.iter().map(|way| (way, due(way.as_ref())));
+        let each = ways
+            .filter(|(_, due)| !due.is_empty())
+            .map(|(way, due)| read_by(way.as_ref(), target, due, tick_ms, deadline));
         let mut readings = join_all(each).await.concat();
         let unread = target
             .reads
@@ -136,13 +141,10 @@ impl Collectors {
 async fn read_by(
     way: &dyn Collector,
     target: &Target,
+    due: Vec<&ToRead>,
     tick_ms: i64,
     deadline: Instant,
 ) -> Vec<Reading> {
-    let due: Vec<&ToRead> = target.reads.iter().filter(|d| way.reads(d.key)).collect();
-    if due.is_empty() {
-        return Vec::new();
-    }
     let keys: Vec<SeriesKey> = due.iter().map(|due| due.key).collect();
     let read = way.read(target, due, deadline - RESERVE);
     let mut measured = match timeout_at(deadline, read).await {

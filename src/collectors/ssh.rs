@@ -124,7 +124,7 @@ impl SshCollector {
         last.extend(chunks(slow));
         for (nth, some) in last.iter().enumerate() {
             let share = time.share(last.len() - nth);
-            self.run(host, scripts, some, share, &mut fates).await;
+            Box::pin(self.run(host, scripts, some, share, &mut fates)).await;
         }
         self.learn(scripts, &fates, brief);
         fates
@@ -185,13 +185,17 @@ impl SshCollector {
         let chosen = some.iter().filter_map(|index| scripts.get(*index));
         let counters = chosen.map(|script| Arc::clone(script.counter)).collect();
         let begun = Instant::now();
-        let held = Held::new(ssh::token(), counters);
-        let board = held.batch().board();
+        let (asked, board) = {
+            let held = Held::new(ssh::token(), counters);
+            let board = held.batch().board();
+            (self.ssh.ask(host, held, time.stop), board)
+        };
         // Nobody waits for its end then, but the shell is stopped nevertheless.
-        let asked = timeout_at(time.end, self.ssh.ask(host, held, time.stop)).await;
+        let asked = timeout_at(time.end, asked).await;
         let (end, noise) = match asked {
             Ok(Ok((Answer::NoShell, _))) => {
-                return self.run(host, scripts, some, time, fates).await;
+                // Few nodes need it: the others hold no room for it.
+                return Box::pin(self.run(host, scripts, some, time, fates)).await;
             }
             Ok(Ok((answer, held))) => (End::of_answer(answer), held.batch().noise()),
             Ok(Err(error)) => (End::Refused(error), None),

@@ -40,7 +40,7 @@ const BROKEN_OFF: [ErrorCode; 2] = [ErrorCode::Session(-5), ErrorCode::Session(-
 /// A connection; its socket is shut when it is dropped.
 pub(super) struct Connection {
     // Before the session, which outlives its channels.
-    pub(super) shell: Option<Shell>,
+    pub(super) shell: Option<Box<Shell>>,
     /// Why no shell can be held on it, if so.
     pub(super) no_shell: Option<String>,
     /// Whether the handshake failed for want of anything in common.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -95,8 +96,10 @@ impl Engine {
         mut job: Job<L>,
         asker: &mut Asker<Done<L>>,
     ) -> Result<Done<L>> {
-        let channel = self.channel(host, job.eager, &job.program.command);
-        let (connection, channel) = within(host, channel, job.deadline, asker).await?;
+        let (connection, channel) = {
+            let channel = pin!(self.channel(host, job.eager, &job.program.command));
+            within(host, channel, job.deadline, asker).await?
+        };
         let started = Instant::now();
         let heard = talk::listen(&connection, channel, &mut job, asker).await;
         let (exit, took) = match heard {
@@ -122,36 +125,37 @@ impl Engine {
     pub(super) async fn ask<L: Inquirer>(
         self: &Arc<Self>,
         host: &Host,
-        mut listener: L,
+        listener: &mut L,
         deadline: tokio::time::Instant,
         asker: &mut Asker<(Answer, L)>,
-    ) -> Result<(Answer, L)> {
+    ) -> Result<Answer> {
         loop {
             if self.with_peer(host, |peer| peer.distrusted) {
-                return Ok((Answer::NoShell, listener));
+                return Ok(Answer::NoShell);
             }
             if asker.is_closed() {
                 // Connecting anew would only serve to be told that again.
                 return Err(upstream(host, "nobody waits for the answer any more"));
             }
-            let connected = self.connection(host, false);
-            let (mut connection, fresh) = within(host, connected, deadline, asker).await?;
+            let (mut connection, fresh) = {
+                let connected = pin!(self.connection(host, false));
+                within(host, connected, deadline, asker).await?
+            };
             if connection.no_shell.is_some() {
                 self.keep(host, connection);
-                return Ok((Answer::NoShell, listener));
+                return Ok(Answer::NoShell);
             }
             let limit = self.options.answer_limit;
-            let asked = shell::ask(&mut connection, &mut listener, deadline, limit, asker).await;
-            let answer = match asked {
+            let asked = shell::ask(&mut connection, listener, deadline, limit, asker).await;
+            return match asked {
                 Ok(Reply::Gone(_)) if !fresh => continue,
                 Ok(Reply::Stale) => {
                     self.keep(host, connection);
                     continue;
                 }
-                Ok(reply) => self.judge(host, connection, reply)?,
-                Err(cause) => Answer::Lost(self.lost(host, &connection, &cause)),
+                Ok(reply) => self.judge(host, connection, reply),
+                Err(cause) => Ok(Answer::Lost(self.lost(host, &connection, &cause))),
             };
-            return Ok((answer, listener));
         }
     }
 
@@ -382,7 +386,7 @@ impl Engine {
 /// Waits for work until the deadline, or until nobody waits for its outcome any more.
 async fn within<T, R>(
     host: &Host,
-    work: impl Future<Output = Result<T>>,
+    work: Pin<&mut impl Future<Output = Result<T>>>,
     deadline: tokio::time::Instant,
     asker: &mut oneshot::Sender<R>,
 ) -> Result<T> {

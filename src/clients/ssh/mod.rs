@@ -276,20 +276,23 @@ impl Ssh {
     }
 
     /// Asks in the shell that is held on a host, and opens one where there is none. Tells what runs to stop at the deadline, or when the
-    /// future is dropped. What was heard counts, however it ended.
-    pub(crate) async fn ask<L: Inquirer + 'static>(
+    /// future is dropped. What was heard counts, however it ended. Begins at once, so that the future need not hold the question too.
+    pub(crate) fn ask<L: Inquirer + 'static>(
         &self,
         host: &Host,
-        listener: L,
+        mut listener: L,
         deadline: Instant,
-    ) -> Result<(Answer, L)> {
+    ) -> impl Future<Output = Result<(Answer, L)>> + use<L> {
         let (engine, host) = (Arc::clone(&self.engine), host.clone());
         let (mut asker, answer) = oneshot::channel();
-        self.spawn(async move {
-            let answer = engine.ask(&host, listener, deadline, &mut asker).await;
-            tell(asker, answer);
-        })?;
-        answer.await.map_err(|_| ended())?
+        let begun = self.spawn(async move {
+            let answer = engine.ask(&host, &mut listener, deadline, &mut asker).await;
+            tell(asker, answer.map(|answer| (answer, listener)));
+        });
+        async move {
+            begun?;
+            answer.await.map_err(|_| ended())?
+        }
     }
 
     async fn run<L: Listener + 'static>(&self, host: &Host, job: Job<L>) -> Result<Done<L>> {

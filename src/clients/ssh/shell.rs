@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::pin::pin;
 use std::time::Duration;
 
 use ssh2::{Channel, ErrorCode, ExtendedData};
@@ -112,16 +113,16 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    async fn open(connection: &Connection) -> Result<Self, ssh2::Error> {
+    async fn open(connection: &Connection) -> Result<Box<Self>, ssh2::Error> {
         let mut channel = talk::begin_next(connection, program::COMMAND).await?;
         let merged = connection.drive(|| channel.handle_extended_data(ExtendedData::Merge));
         merged.await?;
-        Ok(Self {
+        Ok(Box::new(Self {
             channel,
             known: Known::default(),
             asked: 0,
             greeting: None,
-        })
+        }))
     }
 
     fn worn(&self) -> bool {
@@ -188,7 +189,7 @@ impl Shell {
     }
 
     /// Ends it with all that runs in it.
-    async fn stop(mut self, connection: &Connection) -> io::Result<Reply> {
+    async fn stop(mut self: Box<Self>, connection: &Connection) -> io::Result<Reply> {
         let stopped = async {
             self.write(connection, STOP).await?;
             while !self.read(connection).await?.is_empty() {}
@@ -214,7 +215,7 @@ impl Shell {
     }
 
     /// Closes it; nothing runs in it any more.
-    pub(super) async fn close(mut self, connection: &Connection) {
+    pub(super) async fn close(mut self: Box<Self>, connection: &Connection) {
         let channel = &mut self.channel;
         // libssh2 takes any packet for the answer to its farewell: the server's own is waited for, since only then it counts a session less.
         let farewell = async {
@@ -250,7 +251,7 @@ pub(super) async fn ask<L: Inquirer, R>(
     asker: &mut oneshot::Sender<R>,
 ) -> io::Result<Reply> {
     let mut kept = connection.shell.take();
-    if kept.as_ref().is_some_and(Shell::worn)
+    if kept.as_ref().is_some_and(|shell| shell.worn())
         && let Some(shell) = kept.take()
     {
         shell.close(connection).await;
@@ -283,12 +284,12 @@ pub(super) async fn ask<L: Inquirer, R>(
 /// Asks and listens; gives the shell back where it is ready for the next question.
 async fn converse<L: Inquirer, R>(
     connection: &Connection,
-    mut shell: Shell,
+    mut shell: Box<Shell>,
     listener: &mut L,
     deadline: Instant,
     asker: &mut oneshot::Sender<R>,
     spoken: &mut bool,
-) -> io::Result<(Reply, Option<Shell>)> {
+) -> io::Result<(Reply, Option<Box<Shell>>)> {
     let started = Instant::now();
     let text = shell.text(listener);
     let written = timeout_at(deadline, shell.write(connection, text.as_bytes())).await;
@@ -300,7 +301,11 @@ async fn converse<L: Inquirer, R>(
     loop {
         let end = deadline.min(started + listener.limit());
         let until = almost.into_iter().chain(hurried).fold(end, Instant::min);
-        let is_full = match while_awaited(shell.read(connection), until, asker).await {
+        let heard = {
+            let read = pin!(shell.read(connection));
+            while_awaited(read, until, asker).await
+        };
+        let is_full = match heard {
             Some(Ok(bytes)) if bytes.is_empty() => return ended(connection, shell).await,
             Some(bytes) => {
                 *spoken = true;
@@ -320,7 +325,7 @@ async fn converse<L: Inquirer, R>(
             }
             None if hurried.is_some_and(|at| at < end && at <= Instant::now()) => {
                 hurried = None;
-                let hurry = shell.write(connection, hurry.as_bytes());
+                let hurry = pin!(shell.write(connection, hurry.as_bytes()));
                 before(end, hurry).await.ok_or_else(no_input)??;
                 continue;
             }
@@ -342,7 +347,10 @@ fn no_input() -> io::Error {
 }
 
 /// The channel came to its end.
-async fn ended(connection: &Connection, mut shell: Shell) -> io::Result<(Reply, Option<Shell>)> {
+async fn ended(
+    connection: &Connection,
+    mut shell: Box<Shell>,
+) -> io::Result<(Reply, Option<Box<Shell>>)> {
     let farewell = timeout(CLOSE_LIMIT, shell.farewell(connection)).await;
     let exit = farewell.map_err(|_| io::Error::other("the server did not close the channel"))??;
     let reply = match (&shell.greeting, shell.noise()) {
@@ -354,7 +362,10 @@ async fn ended(connection: &Connection, mut shell: Shell) -> io::Result<(Reply, 
 }
 
 /// Something else than a shell talks there.
-async fn never(connection: &Connection, shell: Shell) -> io::Result<(Reply, Option<Shell>)> {
+async fn never(
+    connection: &Connection,
+    shell: Box<Shell>,
+) -> io::Result<(Reply, Option<Box<Shell>>)> {
     let noise = shell.noise().unwrap_or_default();
     shell.close(connection).await;
     Ok((Reply::Never(format!("it said {noise:?}")), None))

@@ -1,6 +1,7 @@
 //! One command on an open connection: start it, give it its program, listen until it ends or is stopped.
 
 use std::io::{self, Read, Write};
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use ssh2::{Channel, ErrorCode};
@@ -132,10 +133,12 @@ pub(super) async fn listen<L: Listener, R>(
             Phase::Running => limit(listener),
             Phase::Leaving(_, until) | Phase::Stopping(until) => until,
         };
-        let piece = next(connection, &mut pieces);
-        let piece = match phase {
-            Phase::Running => while_awaited(piece, until, asker).await,
-            Phase::Leaving(..) | Phase::Stopping(_) => before(until, piece).await,
+        let piece = {
+            let piece = pin!(next(connection, &mut pieces));
+            match phase {
+                Phase::Running => while_awaited(piece, until, asker).await,
+                Phase::Leaving(..) | Phase::Stopping(_) => before(until, piece).await,
+            }
         };
         match (piece.transpose()?, &phase) {
             (Some(Piece::Out(count)), _) => {
@@ -170,8 +173,9 @@ pub(super) async fn listen<L: Listener, R>(
 }
 
 /// What work comes to; none: its time is over. The time is looked at first: from a node that never stops talking there is always something
-/// to read.
-pub(super) async fn before<T>(until: Instant, work: impl Future<Output = T>) -> Option<T> {
+/// to read. The work stays pinned with whoever waits: handed on, each function on the way would keep room for it once more, on thousands of
+/// nodes at once.
+pub(super) async fn before<F: Future>(until: Instant, work: Pin<&mut F>) -> Option<F::Output> {
     if Instant::now() >= until {
         return None;
     }
@@ -179,11 +183,11 @@ pub(super) async fn before<T>(until: Instant, work: impl Future<Output = T>) -> 
 }
 
 /// As [`before`]; none also where nobody waits for the outcome any more.
-pub(super) async fn while_awaited<T, R>(
-    work: impl Future<Output = T>,
+pub(super) async fn while_awaited<F: Future, R>(
+    work: Pin<&mut F>,
     until: Instant,
     asker: &mut oneshot::Sender<R>,
-) -> Option<T> {
+) -> Option<F::Output> {
     if asker.is_closed() {
         return None;
     }

@@ -120,7 +120,8 @@ pub(super) struct Batch {
 struct Slot {
     limit: Duration,
     printed: Option<Printed>,
-    heard: Option<Heard>,
+    /// In a place of its own: while thousands of nodes are asked, nearly every slot waits without it.
+    heard: Option<Box<Heard>>,
     /// The first line of standard error, where that is told in a frame of its own.
     complaint: Option<String>,
 }
@@ -151,7 +152,7 @@ impl Batch {
 
     /// What was heard of each script; none where its frame did not come.
     pub(super) fn heard(&self) -> impl Iterator<Item = Option<&Heard>> {
-        self.scripts.iter().map(|slot| slot.heard.as_ref())
+        self.scripts.iter().map(|slot| slot.heard.as_deref())
     }
 
     /// The first words that were no frame: what a node says that does not run a shell.
@@ -176,9 +177,9 @@ impl Batch {
             "v" => slot.printed = printed(rest),
             // The first word on a script is the last: nothing said later undoes a frame.
             "s" if slot.heard.is_none() => {
-                slot.heard = slot.printed.take().map(|printed| Heard {
-                    account: account(rest, printed, slot.limit, at.saturating_sub(queued)),
-                    at,
+                slot.heard = slot.printed.take().map(|printed| {
+                    let account = account(rest, printed, slot.limit, at.saturating_sub(queued));
+                    Box::new(Heard { account, at })
                 });
             }
             "e" if slot.complaint.is_none() => slot.complaint = Some(rest.trim().into()),
