@@ -9,8 +9,8 @@ use diesel::prelude::*;
 
 use super::statements::{AppendSample, UpdateState};
 use super::tables::{
-    BATCH, CREATE, Failure, LAYOUT, Result, chunk_key, chunks, connect, ids_of, next_slot, number,
-    series, slots_between,
+    BATCH, CREATE, Failure, LAYOUT, Result, WRITER_CACHE, chunk_key, chunks, connect, ids_of,
+    next_slot, number, series, slots_between,
 };
 use crate::samples::chunk::{self, Place};
 use crate::samples::{SeriesKey, Write};
@@ -24,7 +24,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Opens the file and makes its tables.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut conn = connect(path)?;
+        let mut conn = connect(path, WRITER_CACHE)?;
         immediate(&mut conn, |conn| {
             let layout = "SELECT user_version AS number FROM pragma_user_version";
             match number(conn, layout)? {
