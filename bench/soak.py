@@ -127,7 +127,7 @@ def write(seen, few_kib, nodes, minutes):
 {table}
 {WHERE_MEMORY_GOES}
 Memory a minute, MiB: {", ".join(f"{mib:.0f}" for mib in memory[::6])}.
-What grows is the embedded store's page cache: with the first readings it fills by 12.5 bytes a sample, up to 8 MiB, and stays there.
+The embedded store's page cache fills with the first readings, by 12.5 bytes a sample, and stays at 2 MiB for a fleet of this size.
 
 {machine()}
 """

@@ -162,7 +162,7 @@ impl File {
         let kept = idle().pop();
         let mut conn = match kept {
             Some(conn) => conn,
-            None => tables::connect(&self.path, tables::READER_CACHE)?,
+            None => tables::connect(&self.path)?,
         };
         let value = conn.transaction(work)?;
         idle().push(conn);

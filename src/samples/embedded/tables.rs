@@ -103,19 +103,17 @@ impl Failure {
 
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 
-/// What a connection that writes keeps of the file, KiB: each tick returns to the pages of the last one.
-pub(super) const WRITER_CACHE: u32 = 8 * 1024;
-/// What one that reads keeps: it goes through the file once, and the operating system has the pages too.
-pub(super) const READER_CACHE: u32 = 2 * 1024;
+/// What a connection keeps of the file, KiB. Who reads goes through it once, and the operating system has its pages too.
+pub(super) const CACHE: usize = 2 * 1024;
 
-/// A connection that is fit for use and keeps so many KiB of the file.
-pub(super) fn connect(path: &Path, cache: u32) -> Result<SqliteConnection> {
+/// A connection that is fit for use.
+pub(super) fn connect(path: &Path) -> Result<SqliteConnection> {
     let mut conn = SqliteConnection::establish(&path.to_string_lossy())?;
     // NORMAL: the file stays whole whatever happens, and only a power cut can cost the last ticks. The limit gives back what
     // one large batch left in the log.
     conn.batch_execute(&format!(
         "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-         PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -{cache};"
+         PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -{CACHE};"
     ))?;
     Ok(conn)
 }

@@ -9,22 +9,29 @@ use diesel::prelude::*;
 
 use super::statements::{AppendSample, UpdateState};
 use super::tables::{
-    BATCH, CREATE, Failure, LAYOUT, Result, WRITER_CACHE, chunk_key, chunks, connect, ids_of,
-    next_slot, number, series, slots_between,
+    BATCH, CACHE, CREATE, Failure, LAYOUT, Result, chunk_key, chunks, connect, ids_of, next_slot,
+    number, series, slots_between,
 };
 use crate::samples::chunk::{self, Place};
 use crate::samples::{SeriesKey, Write};
+
+/// What the writer keeps of the file for each series, bytes: each tick returns to the page of its state and to that of its last chunk.
+const CACHE_EACH: usize = 200;
+/// What it keeps at most, KiB.
+const MOST_CACHE: usize = 8 * 1024;
 
 /// The one connection that writes, and the ids that it has seen.
 pub(super) struct Writer {
     conn: SqliteConnection,
     ids: HashMap<SeriesKey, i64>,
+    /// KiB.
+    cache: usize,
 }
 
 impl Writer {
     /// Opens the file and makes its tables.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut conn = connect(path, WRITER_CACHE)?;
+        let mut conn = connect(path)?;
         immediate(&mut conn, |conn| {
             let layout = "SELECT user_version AS number FROM pragma_user_version";
             match number(conn, layout)? {
@@ -36,18 +43,31 @@ impl Writer {
         Ok(Self {
             conn,
             ids: HashMap::new(),
+            cache: CACHE,
         })
     }
 
     /// Keeps a batch, all or nothing. After a failure the caller drops the writer: its ids may be of a transaction that never was.
     pub fn write(&mut self, writes: &[Write]) -> Result<()> {
-        let Self { conn, ids } = self;
+        self.fit_cache()?;
+        let Self { conn, ids, .. } = self;
         immediate(conn, |conn| {
             for write in writes {
                 write_one(conn, ids, write)?;
             }
             Ok(())
         })
+    }
+
+    /// Lets the cache grow with the fleet: a small one needs little of the file at each tick, and what is not needed would only fill up.
+    fn fit_cache(&mut self) -> Result<()> {
+        let wanted = (self.ids.len() * CACHE_EACH / 1024).min(MOST_CACHE);
+        if wanted > self.cache {
+            self.conn
+                .batch_execute(&format!("PRAGMA cache_size = -{wanted}"))?;
+            self.cache = wanted;
+        }
+        Ok(())
     }
 
     /// Forgets the oldest quarter of an hour, if it is older than `slot`; whether there was one.
@@ -73,7 +93,7 @@ impl Writer {
 
     /// Forgets series.
     pub fn forget(&mut self, keys: &[SeriesKey]) -> Result<()> {
-        let Self { conn, ids } = self;
+        let Self { conn, ids, .. } = self;
         immediate(conn, |conn| {
             let gone: Vec<i64> = ids_of(conn, keys)?.into_values().collect();
             delete_series(conn, &gone)
@@ -209,6 +229,21 @@ mod tests {
         let states = read::states(&mut writer.conn, &keys).unwrap();
         let known: Vec<_> = states.iter().map(Option::is_some).collect();
         assert_eq!(known, [true, false, false, true, false]);
+    }
+
+    #[test]
+    fn the_cache_grows_with_the_fleet() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(&folder.path().join("samples.db")).unwrap();
+        let mut kept_after = |nodes| {
+            writer.write(&writes(0..nodes)).unwrap();
+            writer.write(&writes(0..1)).unwrap();
+            let kept = "SELECT cache_size AS number FROM pragma_cache_size";
+            -number(&mut writer.conn, kept).unwrap()
+        };
+        assert_eq!(kept_after(1_000), 2 * 1024);
+        assert_eq!(kept_after(20_000), 3_906);
+        assert_eq!(kept_after(50_000), 8 * 1024);
     }
 
     #[test]
