@@ -28,7 +28,7 @@ SCRIPTS = {
 
 
 WHERE_MEMORY_GOES = """Of what a node and its connection take, 81 KiB are libssh2's session structure (two packet buffers of 35 000 bytes, fixed in its source), about 6 are
-OpenSSL's ciphers and libssh2's channel, about 6 Headroom's own; the rest is what reading a node takes for a moment, and all are read at once.
+OpenSSL's ciphers and libssh2's channel, about 6 Headroom's own, about 5 what reading a node takes for a moment; the rest is room between them.
 Tried without gain: jemalloc, mimalloc, one and two arenas of glibc's, sessions in mappings of their own (3 KiB more)."""
 
 

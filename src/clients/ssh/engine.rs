@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -96,10 +96,8 @@ impl Engine {
         mut job: Job<L>,
         asker: &mut Asker<Done<L>>,
     ) -> Result<Done<L>> {
-        let (connection, channel) = {
-            let channel = pin!(self.channel(host, job.eager, &job.program.command));
-            within(host, channel, job.deadline, asker).await?
-        };
+        let channel = self.channel(host, job.eager, &job.program.command);
+        let (connection, channel) = within(host, channel, job.deadline, asker).await?;
         let started = Instant::now();
         let heard = talk::listen(&connection, channel, &mut job, asker).await;
         let (exit, took) = match heard {
@@ -137,10 +135,8 @@ impl Engine {
                 // Connecting anew would only serve to be told that again.
                 return Err(upstream(host, "nobody waits for the answer any more"));
             }
-            let (mut connection, fresh) = {
-                let connected = pin!(self.connection(host, false));
-                within(host, connected, deadline, asker).await?
-            };
+            let connected = self.connection(host, false);
+            let (mut connection, fresh) = within(host, connected, deadline, asker).await?;
             if connection.no_shell.is_some() {
                 self.keep(host, connection);
                 return Ok(Answer::NoShell);
@@ -386,11 +382,11 @@ impl Engine {
 /// Waits for work until the deadline, or until nobody waits for its outcome any more.
 async fn within<T, R>(
     host: &Host,
-    work: Pin<&mut impl Future<Output = Result<T>>>,
+    work: impl Future<Output = Result<T>>,
     deadline: tokio::time::Instant,
     asker: &mut oneshot::Sender<R>,
 ) -> Result<T> {
-    let done = talk::while_awaited(work, deadline, asker).await;
+    let done = talk::while_awaited(pin!(work), deadline, asker).await;
     done.unwrap_or_else(|| {
         let way = match &host.login.via {
             Some(jump) => format!("; the way there is through the jump host {}", label(jump)),

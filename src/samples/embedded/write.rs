@@ -24,7 +24,7 @@ const MOST_CACHE: usize = 8 * 1024;
 pub(super) struct Writer {
     conn: SqliteConnection,
     ids: HashMap<SeriesKey, i64>,
-    /// KiB.
+    /// What the connection keeps of the file, KiB.
     cache: usize,
 }
 
