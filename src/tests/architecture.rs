@@ -22,7 +22,14 @@ const SEES_APP: [&str; 4] = ["main", "cli", "web", "jobs"];
 /// Where a crate may be named, and why only there.
 const CRATES: [(&[&str], &[&str], &str); 8] = [
     (
-        &["ssh2", "libssh2_sys", "lettre", "reqwest", "tokio_rustls"],
+        &[
+            "ssh2",
+            "libssh2_sys",
+            "session_pages",
+            "lettre",
+            "reqwest",
+            "tokio_rustls",
+        ],
         &["clients"],
         "clients/ is the only way out",
     ),

@@ -54,6 +54,8 @@ impl Connection {
     /// A connection over the socket of a host that has greeted. A session takes memory, so none is made before its handshake begins.
     pub(super) fn over(socket: Socket, guard: Arc<Guard>) -> Result<Self, String> {
         let session = Session::new().map_err(|cause| format!("no SSH session: {cause}"))?;
+        // Of the 83 KiB that libssh2 reserves for packets and the like, a node needs about 20.
+        session_pages::give_back(&session);
         session.set_blocking(false);
         Ok(Self {
             shell: None,
