@@ -58,7 +58,8 @@ async fn nodes_that_never_stop_talking_are_left_and_delay_no_other() {
 
 #[tokio::test]
 async fn a_node_that_always_has_a_little_more_to_say_is_left_at_the_time_limit() {
-    let loud = impostor(1, "while :; do printf x; done");
+    // A process for each byte: even a fast machine stays far below the megabyte that would end it sooner.
+    let loud = impostor(1, "while :; do (printf x); done");
     let mut fleet = Fleet::new();
     let node = fleet.node("loud", "127.0.0.1", Some(fleet.profile(&loud)));
     fleet.counter(CounterKind::Ssh, "echo 1", 1);
