@@ -263,6 +263,9 @@ twice, and the SSH part of it costs {ssh_behind:.3f} ms per sample instead of {s
 
 {table}
 {goals}
+What Headroom takes is waking up rather than any one piece of work: about twice for each node and tick, on the processors whose caches the nodes' scripts,
+a thousand processes a tick, have just filled. With scripts that start no process, and with more nodes, a sample costs less: `soak.md`, `thousands.md`.
+
 {machine()}
 """
 
