@@ -28,7 +28,7 @@ SCRIPTS = {
 
 
 WHERE_MEMORY_GOES = """libssh2's session structure alone is 83 KiB (two packet buffers of 35 000 bytes, fixed in its source). About 20 of them are ever written to: the rest is given
-back to the system as soon as a session is made (`crates/session-pages`), which took 110 KiB for a connection to what stands above. Of what is left about
+back to the system as soon as a session is made (`crates/session-pages`); without that a connection took 110 KiB. Of what is left about
 6 KiB are OpenSSL's ciphers and libssh2's channel, about 6 Headroom's own, about 5 what reading a node takes for a moment; the rest is room between them."""
 
 

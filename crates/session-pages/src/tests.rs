@@ -46,14 +46,8 @@ fn a_new_session_keeps_a_fifth_of_its_memory() {
 #[test]
 fn what_a_session_was_told_stays() {
     let session = Session::new().unwrap();
-    let ciphers = "aes256-gcm@openssh.com,aes128-ctr";
     session.set_timeout(1_234);
     session.set_blocking(false);
-    session.set_banner("SSH-2.0-Headroom").unwrap();
-    session
-        .method_pref(ssh2::MethodType::CryptCs, ciphers)
-        .unwrap();
-    let known = session.supported_algs(ssh2::MethodType::CryptCs).unwrap();
 
     assert!(give_back(&session) > 0);
     assert!(
@@ -63,8 +57,6 @@ fn what_a_session_was_told_stays() {
 
     assert_eq!(session.timeout(), 1_234);
     assert!(!session.is_blocking());
-    let still = session.supported_algs(ssh2::MethodType::CryptCs).unwrap();
-    assert_eq!(still, known);
 }
 
 #[test]
